@@ -1,0 +1,217 @@
+"""The gate as pure ASGI middleware: http and websocket scopes are guarded, lifespan passes through.
+
+A request is either answered here (metadata, CORS preflight, a refusal) or reaches the app with its caller
+published; there is no third way. A stream that outlives its token is closed when the token ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextvars import ContextVar
+from typing import Any
+
+from ..core.credentials import single_headers
+from ..errors import Refusal
+from ..gate import Gate, Request
+from ..model import Admission
+from ..ports import Clock
+from .identity import publish
+from .transport import Answer, Transport
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_EXPIRED_CODE = 4401  # websocket close code in the private range (RFC 6455 section 7.4.2), by custom "401"
+
+
+class GateMiddleware:
+    """Guards ``app`` with ``gate``. ``resources`` maps context variables to what they hold during a request;
+    ``start`` and ``close`` run with the server's lifespan."""
+
+    def __init__(
+        self,
+        app: App,
+        gate: Gate,
+        transport: Transport,
+        clock: Clock,
+        *,
+        resources: Mapping[ContextVar[Any], Any] | None = None,
+        close: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self.app = app
+        self.gate = gate
+        self.transport = transport
+        self._clock = clock
+        self._resources = dict(resources or {})
+        self._close = close
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+        else:
+            raise RuntimeError(f"tenantry does not know ASGI scopes of type {scope['type']!r}: refused")
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = _local_path(scope)
+        if path in self.transport.exempt_paths:
+            await self.app(scope, receive, send)
+            return
+        headers: dict[bytes, bytes] = {}
+        try:
+            headers = single_headers(scope["headers"])
+            answer = self._own_answer(scope, path, headers)
+            if answer is None:
+                admission = await self._admit(scope, headers)
+        except Refusal as refusal:
+            answer = self.transport.refusal(refusal, headers)
+        if answer is not None:
+            await _respond(answer, scope["method"], send)
+            return
+        cors = self.transport.cors(headers)
+        await self._serve(admission, scope, receive, _with_headers(send, cors) if cors else send)
+
+    async def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> Admission:
+        self.transport.check(headers)
+        return await self.gate.admit(Request(headers, scope["query_string"]))
+
+    def _own_answer(self, scope: Scope, path: str, headers: Mapping[bytes, bytes]) -> Answer | None:
+        """What needs no caller: resource metadata and a real CORS preflight."""
+        answer = self.transport.well_known(path, scope["method"])
+        if answer is None and scope["method"] == "OPTIONS" and b"origin" in headers:
+            asked = dict(scope["headers"])
+            if b"access-control-request-method" in asked:
+                names = asked.get(b"access-control-request-headers", b"").decode("latin-1")
+                return self.transport.preflight(headers, names)
+        return answer
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers: dict[bytes, bytes] = {}
+        try:
+            headers = single_headers(scope["headers"])
+            admission = await self._admit(scope, headers)
+        except Refusal as refusal:
+            await _refuse_websocket(self.transport.refusal(refusal, headers), scope, receive, send)
+            return
+        await self._serve(admission, scope, receive, send)
+
+    async def _serve(self, admission: Admission, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the app with the caller published, and take everything back afterwards."""
+        user = admission.user
+        mine, take_back = publish(scope, user)  # type: ignore[arg-type]
+        tokens = [(variable, variable.set(value)) for variable, value in self._resources.items()]
+        try:
+            if user.expires_at is None:
+                await self.app(mine, receive, send)
+            else:
+                await _Expiry(user.expires_at, self._clock, send).run(self.app, mine, receive)
+        finally:
+            for variable, token in tokens:
+                variable.reset(token)
+            take_back()
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The app's lifespan is the server's; what we own is closed before the server is told that all is."""
+
+        async def closing(message: Message) -> None:
+            if message["type"].startswith("lifespan.shutdown"):
+                await self.aclose()
+            await send(message)
+
+        await self.app(scope, receive, closing)
+
+    async def aclose(self) -> None:
+        if self._close is not None:
+            await self._close()
+
+
+class _Expiry:
+    """Runs the app, and ends its stream when the token ends: cleanly for an HTTP body, with 4401 for a websocket.
+
+    Only a response that turns out to be a stream costs a timer.
+    """
+
+    def __init__(self, expires_at: float, clock: Clock, send: Send) -> None:
+        self._expires_at = expires_at
+        self._clock = clock
+        self._send = send
+        self._timer: asyncio.TimerHandle | None = None
+        self._expired = False
+        self._last_word: Message = {"type": "http.response.body", "body": b"", "more_body": False}
+
+    async def run(self, app: App, scope: Scope, receive: Receive) -> None:
+        task = asyncio.current_task()
+        try:
+            await app(scope, receive, self._watched)
+        except asyncio.CancelledError:
+            if not self._expired or task is None or task.uncancel() > 0:
+                raise  # somebody else's cancellation
+            await self._send(self._last_word)
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+
+    async def _watched(self, message: Message) -> None:
+        if self._timer is None:
+            kind = message["type"]
+            if kind == "websocket.accept":
+                self._last_word = {"type": "websocket.close", "code": _EXPIRED_CODE, "reason": "token expired"}
+                self._arm()
+            elif kind == "http.response.body" and message.get("more_body"):
+                self._arm()
+        await self._send(message)
+
+    def _arm(self) -> None:
+        task = asyncio.current_task()
+        delay = max(0.0, self._expires_at - self._clock.now())
+        self._timer = asyncio.get_running_loop().call_later(delay, self._expire, task)
+
+    def _expire(self, task: asyncio.Task[Any] | None) -> None:
+        self._expired = True
+        if task is not None:
+            task.cancel()
+
+
+def _local_path(scope: Scope) -> str:
+    """The decoded path below where this middleware is mounted; never a URL built from Host."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    return path[len(root) :] or "/" if root and path.startswith(root + "/") else path
+
+
+def _with_headers(send: Send, headers: list[tuple[bytes, bytes]]) -> Send:
+    """Adds CORS headers where the app has not set its own."""
+
+    async def adding(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            present = {name.lower() for name, _ in message.get("headers", ())}
+            if b"access-control-allow-origin" not in present:
+                message = {**message, "headers": [*message.get("headers", ()), *headers]}
+        await send(message)
+
+    return adding
+
+
+async def _respond(answer: Answer, method: str, send: Send) -> None:
+    headers = list(answer.headers)
+    if answer.status != 204:
+        headers.append((b"content-length", str(len(answer.body)).encode()))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else answer.body})
+
+
+async def _refuse_websocket(answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
+    """As an HTTP response where the server can (the "websocket.http.response" extension), else by closing."""
+    await receive()  # websocket.connect
+    if "websocket.http.response" in (scope.get("extensions") or {}):
+        await send({"type": "websocket.http.response.start", "status": answer.status, "headers": answer.headers})
+        await send({"type": "websocket.http.response.body", "body": answer.body})
+        return
+    await send({"type": "websocket.close", "code": 4000 + answer.status, "reason": "refused"})

@@ -1,0 +1,88 @@
+"""The caller, where each host looks for him: request scope, the MCP SDK's user, and both context variables.
+
+The SDK binds a session to its principal only if ``scope["user"]`` is its own ``AuthenticatedUser``; the principal
+is (client_id, issuer, subject), so all three are always filled in. The token itself is not handed on: nobody
+behind the gate has a use for it that would not be token pass-through.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextvars import ContextVar, Token
+from functools import cache
+from typing import Any, NamedTuple
+
+from ..context import user_variable
+from ..model import MCPUserContext
+
+Scope = dict[str, Any]
+
+
+class _Host(NamedTuple):
+    """What the MCP SDK in this process expects."""
+
+    user: Callable[[MCPUserContext], Any]
+    credentials: Callable[[list[str]], Any]
+    variable: ContextVar[Any]
+
+
+def publish(scope: Scope, user: MCPUserContext) -> tuple[Scope, Callable[[], None]]:
+    """(the scope for the app, a function that takes everything back). The caller's own scope is not touched."""
+    mine: Scope = {**scope, "state": {**(scope.get("state") or {}), "user": user}}
+    tokens: list[tuple[ContextVar[Any], Token[Any]]] = [(user_variable, user_variable.set(user))]
+    if "mcp" in sys.modules:  # an app that speaks MCP has imported it; nobody else pays for the import
+        host = _host()
+        mine["user"] = host.user(user)
+        mine["auth"] = host.credentials(list(user.permissions))
+        tokens.append((host.variable, host.variable.set(mine["user"])))
+
+    def take_back() -> None:
+        for variable, token in tokens:
+            variable.reset(token)
+
+    return mine, take_back
+
+
+@cache
+def _host() -> _Host:
+    from mcp.server.auth.middleware.auth_context import auth_context_var
+    from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+    from starlette.authentication import AuthCredentials, SimpleUser
+
+    class TenantryUser(AuthenticatedUser):
+        """The SDK's user over our context. The SDK's token model is made only when somebody asks for it."""
+
+        def __init__(self, user: MCPUserContext) -> None:
+            SimpleUser.__init__(self, user.client_id or user.user_id)
+            self.tenantry = user
+            self.scopes = list(user.permissions)
+
+        @property
+        def access_token(self) -> Any:  # type: ignore[override]
+            return _access_token(self.tenantry)
+
+    return _Host(TenantryUser, AuthCredentials, auth_context_var)
+
+
+def _access_token(user: MCPUserContext) -> Any:
+    """The SDK's AccessToken (FastMCP's subclass where that is loaded) without the token."""
+    return _token_class()(
+        token="",
+        client_id=user.client_id or user.user_id,
+        scopes=sorted(user.permissions),
+        expires_at=None if user.expires_at is None else int(user.expires_at),
+        subject=user.user_id,
+        claims={"iss": f"tenantry:{user.provider}", **user.claims},
+    )
+
+
+@cache
+def _token_class() -> Any:
+    from mcp.server.auth.provider import AccessToken
+
+    if "fastmcp" in sys.modules:
+        from fastmcp.server.auth import AccessToken as FastMCPAccessToken
+
+        return FastMCPAccessToken
+    return AccessToken

@@ -1,0 +1,156 @@
+"""The HTTP around the gate: which hosts and origins are served, CORS, resource metadata, and how a refusal looks.
+
+Sources: RFC 6750, RFC 9728, the Fetch standard's CORS protocol, MCP authorization and transports 2026-07-28.
+Everything here is decided once, at start; a request only looks things up.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from ..core.challenge import body, challenge
+from ..core.metadata import metadata_document, metadata_paths, metadata_url
+from ..errors import Forbidden, Misdirected, OverQuota, Refusal
+
+Header = tuple[bytes, bytes]
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_ALLOW_HEADERS = (
+    b"Authorization, X-API-Key, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id, "
+    b"Last-Event-ID"
+)
+_PARAMETER = "mcp-param-"  # Mcp-Param-*: named by the tool, so allowed by prefix
+_EXPOSE = b"WWW-Authenticate, Mcp-Session-Id, Retry-After, RateLimit, RateLimit-Policy"
+_PREFLIGHT_AGE = b"600"
+_METADATA_AGE = b"public, max-age=3600"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole response of ours."""
+
+    status: int
+    headers: list[Header]
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """``resource`` is None when nobody can sign in by OAuth: clients ignore a configured key once OAuth is
+    advertised. ``hosts`` and ``origins`` are lower-case; None for ``hosts`` serves any, ``"*"`` among ``origins``
+    any. ``loopback`` also serves this machine's own names and origins (development)."""
+
+    resource: str | None = None
+    authorization_servers: Sequence[str] = ()
+    scopes: Sequence[str] = ()
+    hosts: frozenset[str] | None = None
+    origins: frozenset[str] = frozenset()
+    exempt_paths: frozenset[str] = frozenset()
+    loopback: bool = False
+    development: bool = False
+    metadata: Mapping[str, bytes] = field(init=False)
+    _metadata_url: str | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        document, url, paths = b"", None, ()
+        if self.resource is not None:
+            document = metadata_document(self.resource, self.authorization_servers, self.scopes)
+            url, paths = metadata_url(self.resource), metadata_paths(self.resource)
+        object.__setattr__(self, "metadata", dict.fromkeys(paths, document))
+        object.__setattr__(self, "_metadata_url", url)
+
+    def check(self, headers: Mapping[bytes, bytes]) -> None:
+        """Raise ``Misdirected`` or ``Forbidden`` for a Host or Origin that is not ours (DNS rebinding)."""
+        if self.hosts is not None:
+            host = headers.get(b"host", b"").decode("latin-1").lower()
+            if host not in self.hosts and not (self.loopback and host.rpartition(":")[0] in _LOOPBACK):
+                raise Misdirected("host_not_allowed")
+        origin = headers.get(b"origin")
+        if origin is not None and not self._allows(origin):
+            raise Forbidden("origin_not_allowed")
+
+    def _allows(self, origin: bytes) -> bool:
+        text = origin.decode("latin-1").lower()
+        if text in self.origins or "*" in self.origins:
+            return True
+        if not self.loopback:
+            return False
+        netloc = urlsplit(text).netloc if text.startswith(("http://", "https://")) else ""
+        return netloc in _LOOPBACK or netloc.rpartition(":")[0] in _LOOPBACK
+
+    def cors(self, headers: Mapping[bytes, bytes]) -> list[Header]:
+        """CORS headers for a response to an allowed origin; none for a request without Origin."""
+        origin = headers.get(b"origin")
+        if origin is None or not self._allows(origin):
+            return []
+        return [
+            (b"access-control-allow-origin", origin),
+            (b"access-control-expose-headers", _EXPOSE),
+            (b"vary", b"Origin"),
+        ]
+
+    def preflight(self, headers: Mapping[bytes, bytes], asked: str) -> Answer:
+        """The answer to a CORS preflight, which never carries a credential; ``asked`` are the header names."""
+        self.check(headers)
+        parameters = [name for name in asked.lower().replace(" ", "").split(",") if name.startswith(_PARAMETER)]
+        allowed = ", ".join([_ALLOW_HEADERS.decode(), *parameters]).encode("latin-1", "ignore")
+        return Answer(
+            204,
+            [
+                *self.cors(headers),
+                (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
+                (b"access-control-allow-headers", allowed),
+                (b"access-control-max-age", _PREFLIGHT_AGE),
+            ],
+        )
+
+    def well_known(self, path: str, method: str) -> Answer | None:
+        """The resource metadata, a clean 404 for its neighbours, None for every other path (RFC 8615)."""
+        if not path.startswith("/.well-known/"):
+            return None
+        headers: list[Header] = [(b"access-control-allow-origin", b"*"), (b"content-type", b"application/json")]
+        document = self.metadata.get(path.rstrip("/"))
+        if document is None:
+            return Answer(404, headers, b'{"error": "not_found"}')
+        if method == "OPTIONS":
+            return Answer(204, [*headers, (b"access-control-allow-methods", b"GET, HEAD, OPTIONS")])
+        if method not in ("GET", "HEAD"):
+            return Answer(405, [*headers, (b"allow", b"GET, HEAD, OPTIONS")], b'{"error": "method_not_allowed"}')
+        return Answer(200, [*headers, (b"cache-control", _METADATA_AGE)], document)
+
+    def refusal(self, refusal: Refusal, headers: Mapping[bytes, bytes]) -> Answer:
+        """What a refused caller sees (design: "Answers"). Never a word taken from a token."""
+        answer = body(refusal, secrets.token_hex(8), development=self.development)
+        media_type = b"application/json"
+        fields: list[Header] = [(b"cache-control", b"no-store"), *self.cors(headers)]
+        words = challenge(refusal, self._metadata_url, self.scopes)
+        if words is not None:
+            fields.append((b"www-authenticate", words.encode("ascii")))
+        if refusal.retry_after is not None:
+            fields.append((b"retry-after", str(refusal.retry_after).encode()))
+        if isinstance(refusal, OverQuota):
+            media_type = b"application/problem+json"
+            answer = _problem(refusal, answer)
+            fields += _rate_limit(refusal)
+        return Answer(refusal.status, [(b"content-type", media_type), *fields], answer)
+
+
+def _problem(refusal: Refusal, answer: bytes) -> bytes:
+    """RFC 9457, beside the members every refusal has."""
+    members = {"type": "about:blank", "title": refusal.description, "status": refusal.status}
+    return json.dumps(members | json.loads(answer)).encode()
+
+
+def _rate_limit(refusal: OverQuota) -> list[Header]:
+    """draft-ietf-httpapi-ratelimit-headers: what the limit is, and that nothing of it is left."""
+    if refusal.quota is None:
+        return []
+    name, limit, window = refusal.quota
+    return [
+        (b"ratelimit-policy", f'"{name}";q={limit};w={window:.0f}'.encode()),
+        (b"ratelimit", f'"{name}";r=0;t={refusal.retry_after}'.encode()),
+    ]

@@ -1,0 +1,222 @@
+"""Settings -> Gate: the only wiring. Read it to see what talks to what."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from .adapters.clock import SystemClock
+from .adapters.http import HttpFetch
+from .adapters.memory import MemoryQuotaStore, NamedDirectory, OpenDirectory, StaticKeyStore
+from .adapters.observers import LogObserver
+from .adapters.transport import Transport
+from .core.matching import Routes
+from .core.policy import Policy
+from .core.tenancy import tenant_rules
+from .errors import ConfigurationError
+from .gate import Gate
+from .model import ApiKeyRecord
+from .observations import InsecureSetting
+from .ports import Clock, Fetch, Observer, TenantDirectory
+from .providers.api_key import ApiKeyProvider
+from .providers.auth0 import Auth0Provider, Auth0Settings
+from .providers.base import Provider
+from .providers.github import PUBLIC_API, GitHubProvider, GitHubSettings
+from .providers.google import GoogleProvider, GoogleSettings
+from .quotas import Quotas
+from .settings import Settings, is_loopback_url
+from .static_keys import plain_digests, read_api_keys
+from .verdicts import VerdictCache
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the gate needs of the world; tests hand in their own."""
+
+    clock: Clock
+    fetch: Fetch
+    observe: Observer
+
+    @classmethod
+    def real(cls, settings: Settings) -> Outside:
+        return cls(SystemClock(), HttpFetch(allow_loopback_http=settings.development), LogObserver())
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """Everything made from one ``Settings``; ``aclose`` closes it. ``resources`` are what tools find in context
+    variables during a request."""
+
+    gate: Gate
+    transport: Transport
+    outside: Outside
+    resources: Mapping[ContextVar[Any], Any]
+
+    async def aclose(self) -> None:
+        await self.gate.aclose()
+        for part in (self.outside.fetch, *self.resources.values()):
+            if hasattr(part, "aclose"):
+                await part.aclose()
+
+
+def assemble(settings: Settings, outside: Outside | None = None) -> Assembly:
+    """The gate and what is around it, as ``settings`` describe them. Raises ``ConfigurationError``."""
+    outside = outside or Outside.real(settings)
+    keys = read_api_keys(settings)
+    providers = _providers(settings, keys, outside)
+    for warning in _insecure(settings):
+        outside.observe(warning)
+    gate = _gate(settings, keys, providers, outside)
+    return Assembly(gate, _transport(settings, providers), outside, _resources(settings))
+
+
+def _gate(settings: Settings, keys: list[ApiKeyRecord], providers: list[Provider], outside: Outside) -> Gate:
+    return Gate(
+        providers,
+        routes=_routes(providers, keys),
+        tenants=tenant_rules(
+            settings.tenant_mapping or {},
+            settings.personal_domains,
+            settings.allowed_domains or (),
+            settings.public_mail_domains or (),
+        ),
+        directory=_directory(settings),
+        policy=_policy(settings),
+        quotas=Quotas(
+            MemoryQuotaStore(outside.clock), tenant=settings.rate_limit_tenant, user=settings.rate_limit_user
+        ),
+        verdicts=VerdictCache(
+            outside.clock, _version(settings), ttl=settings.token_cache_ttl, size=settings.token_cache_size
+        ),
+        observe=outside.observe,
+    )
+
+
+def _providers(settings: Settings, keys: list[ApiKeyRecord], outside: Outside) -> list[Provider]:
+    parts = (outside.fetch, outside.clock, outside.observe)
+    providers: list[Provider] = []
+    if settings.google_client_id:
+        providers.append(GoogleProvider(_google(settings), *parts))
+    if settings.auth0_issuer:
+        providers.append(Auth0Provider(_auth0(settings, settings.auth0_issuer), *parts))
+    if settings.github_enabled:
+        providers.append(GitHubProvider(_github(settings), *parts))
+    if keys:
+        providers.append(ApiKeyProvider(StaticKeyStore(keys), outside.clock))
+    return providers
+
+
+def _google(settings: Settings) -> GoogleSettings:
+    ours = frozenset(settings.google_client_id or ())
+    accounts = frozenset(settings.google_service_accounts or ())
+    base = settings.google_base_url
+    if base is None:
+        return GoogleSettings(ours, accounts, settings.clock_skew)
+    paths = (f"{base.rstrip('/')}{path}" for path in ("/oauth2/v3/certs", "/tokeninfo", "/v1/userinfo"))
+    return GoogleSettings(ours, accounts, settings.clock_skew, *paths)
+
+
+def _auth0(settings: Settings, issuer: str) -> Auth0Settings:
+    organizations = settings.auth0_organizations
+    return Auth0Settings(
+        issuer=issuer,
+        audiences=frozenset(settings.auth0_audience or ()),
+        permissions_from=settings.auth0_permissions_from,
+        email_claim=settings.auth0_email_claim,
+        email_verified_claim=settings.auth0_email_verified_claim or f"{settings.auth0_email_claim}_verified",
+        roles_claim=settings.auth0_roles_claim,
+        organizations=None if organizations is None else frozenset(organizations),
+        tenant_from_email=settings.auth0_tenant_from_email,
+        leeway=settings.clock_skew,
+    )
+
+
+def _github(settings: Settings) -> GitHubSettings:
+    secret, url = settings.github_client_secret, settings.github_api_url.rstrip("/")
+    public = url == PUBLIC_API or is_loopback_url(url)
+    return GitHubSettings(
+        client_id=settings.github_client_id or "",
+        client_secret=secret.get_secret_value() if secret else "",
+        binding=settings.github_binding,
+        tenant_from_email=settings.github_tenant_from_email,
+        checksum=settings.github_checksum,
+        api_url=url,
+        host=None if public else urlsplit(url).netloc,
+    )
+
+
+def _routes(providers: list[Provider], keys: list[ApiKeyRecord]) -> Routes:
+    """Who answers for what; two providers for one issuer would make the answer a matter of order."""
+    issuers: dict[str, str] = {}
+    for provider in providers:
+        for issuer in provider.issuers:
+            if issuers.setdefault(issuer, provider.name) != provider.name:
+                raise ConfigurationError(f"Two providers are configured for the issuer {issuer!r}.")
+    return Routes(frozenset(provider.name for provider in providers), issuers, plain_digests(keys))
+
+
+def _directory(settings: Settings) -> TenantDirectory:
+    """Without a database nothing is made for a tenant, so every derived one is served."""
+    if settings.database_connection_string is None or settings.provisioning == "auto":
+        return OpenDirectory()
+    return NamedDirectory()
+
+
+def _policy(settings: Settings) -> Policy:
+    roles = settings.role_permissions or {}
+    return Policy(
+        default=frozenset(settings.default_permissions or ()),
+        by_role={role: frozenset(permissions) for role, permissions in roles.items()},
+    )
+
+
+def _transport(settings: Settings, providers: list[Provider]) -> Transport:
+    parts = urlsplit(settings.resource)
+    own_origin = f"{parts.scheme}://{parts.netloc}".lower()
+    hosts = {name.lower() for name in settings.allowed_hosts or ()}
+    if settings.public_url is not None or settings.development:
+        hosts.add(parts.netloc.lower())
+    origins = {own_origin, *(settings.allowed_origins or ()), *(settings.cors_origins or ())}
+    return Transport(
+        resource=settings.resource if settings.oauth else None,
+        authorization_servers=[server for provider in providers for server in provider.authorization_servers],
+        scopes=settings.default_permissions or (),
+        hosts=frozenset(hosts) or None,
+        origins=frozenset(origin.lower() for origin in origins),
+        exempt_paths=frozenset(settings.exempt_paths),
+        loopback=settings.development,
+        development=settings.development,
+    )
+
+
+def _resources(settings: Settings) -> Mapping[ContextVar[Any], Any]:
+    """The tenant database, if one is configured; only then is its driver imported."""
+    if settings.database_connection_string is None:
+        return {}
+    from .adapters.postgres.configured import database_from
+
+    return database_from(settings)
+
+
+def _version(settings: Settings) -> bytes:
+    """Changes with everything that a cached proof depends on, secrets included as digests."""
+    secrets = [settings.github_client_secret, settings.api_key]
+    text = settings.model_dump_json() + "".join(s.get_secret_value() if s else "-" for s in secrets)
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _insecure(settings: Settings) -> list[InsecureSetting]:
+    found = []
+    if settings.github_enabled and settings.github_binding == "none":
+        found.append(InsecureSetting("MCP_HTTP_GITHUB_BINDING=none", "GitHub tokens of any app sign in here"))
+    if settings.personal_domains == "shared":
+        found.append(
+            InsecureSetting("MCP_HTTP_PERSONAL_DOMAINS=shared", "everybody at a public mail domain shares one tenant")
+        )
+    if settings.development:
+        found.append(InsecureSetting("MCP_HTTP_ENVIRONMENT=development", "for loopback use only"))
+    return found

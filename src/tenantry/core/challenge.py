@@ -1,0 +1,35 @@
+"""The words of a refusal on the wire: WWW-Authenticate (RFC 6750 section 3, RFC 9728 section 5.1) and the body."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from ..errors import Refusal
+
+
+def challenge(refusal: Refusal, metadata_url: str | None, scopes: Sequence[str]) -> str | None:
+    """The value of WWW-Authenticate, or None when this answer carries none.
+
+    Every value is quoted and ``error_description`` comes last: MCP clients pick fields with unanchored regular
+    expressions, and some read only quoted values.
+    """
+    if refusal.challenge == "none":
+        return None
+    asked = refusal.scopes or tuple(scopes)
+    fields = {"resource_metadata": metadata_url, "scope": " ".join(asked)}
+    if refusal.challenge == "error":
+        fields |= {"error": refusal.error, "error_description": refusal.description}
+    quoted = ", ".join(f'{name}="{value}"' for name, value in fields.items() if value)
+    return f"Bearer {quoted}" if quoted else 'Bearer realm="mcp"'
+
+
+def body(refusal: Refusal, request_id: str, *, development: bool) -> bytes:
+    """``{"error", "error_description", "request_id"}``; in development also ``reason`` and ``hint``."""
+    words = {"error": refusal.error, "error_description": refusal.description, "request_id": request_id}
+    if development:
+        words["reason"] = refusal.reason
+        hint = " ".join(filter(None, (refusal.hint, refusal.detail)))
+        if hint:
+            words["hint"] = hint
+    return json.dumps(words).encode()

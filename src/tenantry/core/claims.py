@@ -1,0 +1,91 @@
+"""What the claims of a JWT must say before anybody believes them (RFC 7519 section 4, RFC 8725, RFC 9068).
+
+Stating an expectation makes the claim obligatory; an empty expectation is a configuration error, never "anything
+goes". All checks may run on unverified claims, to refuse early: they never accept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import ConfigurationError, TokenInvalid
+
+MAX_SUBJECT_CHARACTERS = 255  # OIDC Core section 2
+_LATEST = 10**12  # seconds: anything later is not a date
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRules:
+    """What one issuer's tokens must say. ``types`` are normalized ``typ`` values, None for an absent one;
+    ``authorized_parties`` None when ``azp`` is not asked for; ``leeway`` in seconds, for exp, nbf and iat alike."""
+
+    issuers: frozenset[str]
+    audiences: frozenset[str]
+    algorithms: frozenset[str]
+    types: frozenset[str | None] = frozenset({"jwt", "at+jwt", None})
+    authorized_parties: frozenset[str] | None = None
+    leeway: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name in ("issuers", "audiences", "algorithms", "types"):
+            if not getattr(self, name):
+                raise ConfigurationError(f"A provider without {name} would accept anything: name at least one.")
+
+
+def check_claims(claims: Mapping[str, Any], rules: ClaimRules, now: float) -> None:
+    """Raise ``TokenInvalid`` unless every rule holds at ``now`` (seconds since the epoch)."""
+    issuer = claims.get("iss")
+    if type(issuer) is not str or issuer not in rules.issuers:
+        raise TokenInvalid("issuer_mismatch")
+    _check_audience(claims.get("aud"), rules.audiences)
+    check_subject(claims.get("sub"))
+    if rules.authorized_parties is not None and "azp" in claims and claims["azp"] not in _strings(rules, claims):
+        raise TokenInvalid("client_mismatch")
+    if "cnf" in claims:  # RFC 7800: bound to a key whose proof did not come along
+        raise TokenInvalid("sender_constrained")
+    _check_times(claims, rules.leeway, now)
+
+
+def _strings(rules: ClaimRules, claims: Mapping[str, Any]) -> frozenset[str]:
+    """The accepted parties, or none when ``azp`` is not even a string (a list is not hashable)."""
+    return (rules.authorized_parties or frozenset()) if type(claims["azp"]) is str else frozenset()
+
+
+def _check_audience(audience: Any, accepted: frozenset[str]) -> None:
+    """Membership, exact; a list must be of strings only (RFC 7519 section 4.1.3)."""
+    if type(audience) is str:
+        audience = [audience]
+    if type(audience) is not list or not all(type(entry) is str for entry in audience):
+        raise TokenInvalid("audience_mismatch")
+    if accepted.isdisjoint(audience):
+        raise TokenInvalid("audience_mismatch")
+
+
+def check_subject(subject: Any) -> str:
+    """``subject`` when it can name somebody for good: printable, 1 to 255 characters."""
+    if type(subject) is not str or not 0 < len(subject) <= MAX_SUBJECT_CHARACTERS or not subject.isprintable():
+        raise TokenInvalid("subject_invalid")
+    return subject
+
+
+def _check_times(claims: Mapping[str, Any], leeway: float, now: float) -> None:
+    expires, issued = numeric_date(claims, "exp"), numeric_date(claims, "iat")
+    if expires is None or issued is None:
+        raise TokenInvalid("claims_malformed")
+    if now >= expires + leeway:
+        raise TokenInvalid("token_expired")
+    not_before = numeric_date(claims, "nbf")
+    if issued > now + leeway or (not_before is not None and not_before > now + leeway):
+        raise TokenInvalid("token_not_yet_valid")
+
+
+def numeric_date(claims: Mapping[str, Any], name: str) -> float | None:
+    """A NumericDate (RFC 7519 section 2), None when absent; a string or boolean is neither."""
+    if name not in claims:
+        return None
+    value: Any = claims[name]
+    if type(value) not in (int, float) or not 0 <= value <= _LATEST:  # a bool is an int, and no date
+        raise TokenInvalid("claims_malformed")
+    return float(value)

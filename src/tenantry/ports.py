@@ -1,0 +1,84 @@
+"""Every outside need of the gate, as a Protocol. Adapters implement them; ``tenantry.testing`` ships fakes that
+pass the same contract suites (``tests/contracts``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from .core.quota import Quota
+from .model import ApiKeyRecord, Tenant
+from .observations import Observation
+
+
+class Clock(Protocol):
+    """Both clocks: ``now()`` seconds since the epoch (exp, nbf, iat), ``monotonic()`` for durations."""
+
+    def now(self) -> float: ...
+    def monotonic(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """One call to a provider. ``body`` and the Authorization header may hold a token: hidden in repr."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    max_bytes: int = 512 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """``headers`` have lower-case names; ``body`` is whole and within the request's ``max_bytes``."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+class FetchFailed(Exception):
+    """No complete answer came: ``kind`` is "connect", "timeout", "protocol", "too_large" or "insecure_url".
+
+    A redirect is not a failure: it comes back as the 3xx response it is, and nobody follows it.
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+
+class Fetch(Protocol):
+    """Ask a provider. Raises ``FetchFailed``; never follows a redirect, never waits past its deadline."""
+
+    async def __call__(self, request: HttpRequest) -> HttpResponse: ...
+
+
+class ApiKeyStore(Protocol):
+    """Look a key up by its public id, or by its digest where the store has only that.
+
+    Returns None for an unknown key; raises ``Unavailable`` on an outage. The caller compares the digests.
+    """
+
+    async def find(self, key_id: str, digest: bytes) -> ApiKeyRecord | None: ...
+
+
+class TenantDirectory(Protocol):
+    """Whether a tenant may be served here. Raises ``Forbidden`` or ``Unavailable``; asked on every request,
+    so an implementation that needs I/O caches."""
+
+    async def admit(self, tenant: Tenant) -> None: ...
+
+
+class QuotaStore(Protocol):
+    """Spend one unit of ``key``'s quota. Returns 0.0 when it was granted, else the seconds until it would be."""
+
+    async def spend(self, key: str, quota: Quota) -> float: ...
+
+
+class Observer(Protocol):
+    """Told of everything that happens. Must not block and must not raise."""
+
+    def __call__(self, observation: Observation) -> None: ...

@@ -1,0 +1,116 @@
+"""What an identity source is, and how one is asked.
+
+To write your own: name it; verify a credential that was routed to you (raise ``TokenInvalid`` when it is
+definitively bad, ``Unavailable`` when you cannot know); say who it is, with the tenant evidence you are
+authoritative for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NoReturn, Protocol
+from urllib.parse import quote
+
+from ..core.matching import Presented
+from ..core.strict_json import parse_object
+from ..errors import Unavailable
+from ..model import Identity, VerifiedClaims
+from ..observations import ProviderCalled, ProviderFailed, ProviderMisconfigured
+from ..ports import Clock, Fetch, FetchFailed, HttpRequest, HttpResponse, Observer
+
+RETRY_AFTER = 5.0  # seconds; what a client is told when the provider named no time
+MAX_RETRY_AFTER = 3600.0
+
+
+class Provider(Protocol):
+    """One identity source. ``issuers`` are the exact ``iss`` values it answers for; ``cacheable`` is False when
+    verifying is cheaper than remembering; ``authorization_servers`` go into the resource metadata."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def issuers(self) -> tuple[str, ...]: ...
+    @property
+    def authorization_servers(self) -> tuple[str, ...]: ...
+    @property
+    def cacheable(self) -> bool: ...
+
+    async def verify(self, presented: Presented) -> VerifiedClaims:
+        """Authentic and for us, or a ``Refusal``."""
+        ...
+
+    def identify(self, verified: VerifiedClaims) -> Identity:
+        """Who that is. Pure: the same claims give the same identity."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class ProviderClient:
+    """Asks one provider over HTTP and turns everything but an answer into ``Unavailable``."""
+
+    def __init__(self, provider: str, fetch: Fetch, clock: Clock, observe: Observer) -> None:
+        self._provider = provider
+        self._fetch = fetch
+        self._clock = clock
+        self._observe = observe
+
+    async def ask(self, endpoint: str, request: HttpRequest) -> HttpResponse:
+        """The provider's answer, whatever its status. ``endpoint`` is our short name for the log."""
+        try:
+            response = await self._fetch(request)
+        except FetchFailed as failure:
+            self._observe(ProviderFailed(self._provider, endpoint, failure.kind))
+            raise Unavailable("provider_unavailable", retry_after=RETRY_AFTER) from None
+        self._observe(ProviderCalled(self._provider, endpoint, response.status))
+        return response
+
+    def object(self, endpoint: str, response: HttpResponse) -> dict[str, Any]:
+        """The JSON object of a 200, else ``Unavailable``: a broken answer says nothing about the token."""
+        try:
+            return parse_object(response.body)
+        except ValueError:
+            self.unusable(endpoint, "body")
+
+    def unusable(self, endpoint: str, kind: str) -> NoReturn:
+        self._observe(ProviderFailed(self._provider, endpoint, kind))
+        raise Unavailable("provider_unavailable", retry_after=RETRY_AFTER)
+
+    def unavailable(self, endpoint: str, response: HttpResponse) -> NoReturn:
+        """Raise for a status that says nothing about the token: 429, 5xx, redirects and whatever else."""
+        self._observe(ProviderFailed(self._provider, endpoint, "status"))
+        reason = "provider_rate_limited" if response.status in (403, 429) else "provider_unavailable"
+        raise Unavailable(reason, retry_after=retry_after(response.headers, self._clock.now()))
+
+    def misconfigured(self, hint: str) -> NoReturn:
+        """Raise because the provider refuses *us*: that is never the caller's fault."""
+        self.suspect(hint)
+        raise Unavailable("provider_misconfigured", detail=hint, retry_after=60)
+
+    def suspect(self, hint: str) -> None:
+        """Tell the operator that our own settings look wrong."""
+        self._observe(ProviderMisconfigured(self._provider, hint))
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float:
+    """Seconds from Retry-After (RFC 9110 section 10.2.3, the delta form) or ``x-ratelimit-reset``, bounded."""
+    delta = _number(headers.get("retry-after"))
+    if delta is None:
+        reset = _number(headers.get("x-ratelimit-reset"))
+        delta = RETRY_AFTER if reset is None else reset - now
+    return min(max(delta, 1.0), MAX_RETRY_AFTER)
+
+
+def _number(text: str | None) -> float | None:
+    return float(text) if text is not None and text.isdecimal() and len(text) < 16 else None
+
+
+def user_id(provider: str, subject: str) -> str:
+    """``<provider>:<subject>``, with ``%`` and ``:`` of the subject escaped so that no two pairs are equal."""
+    return f"{provider}:{subject}" if subject.isalnum() else f"{provider}:{quote(subject, safe='|@._-~+=,/')}"
+
+
+def text_of(claims: Mapping[str, Any], name: str, limit: int = 512) -> str | None:
+    """A string claim for people to read, None when absent, of another type, too long or unprintable."""
+    value = claims.get(name)
+    return value if type(value) is str and 0 < len(value) <= limit and value.isprintable() else None

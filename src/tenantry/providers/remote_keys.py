@@ -1,0 +1,197 @@
+"""The keys of one issuer, fetched from its JWKS URL and kept fresh: a thin layer of time on ``core/keys.py``.
+
+* One fetch is in flight at most; everybody who needs it waits for the same one.
+* A set is fresh for its Cache-Control lifetime, within 5 minutes and 24 hours; after four fifths of it a request
+  starts a refresh in the background; after all of it a request waits for one.
+* A fetch that fails, or brings nothing usable, never replaces good keys: the last good ones serve for 24 hours.
+* A key id that is not in the set spends one refetch of a small burst budget. A fixed cool-down instead would keep
+  a freshly rotated key out for half a minute (``bench/rotation.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..core.jws import UnverifiedToken
+from ..core.keys import KeySet, VerificationKey, parse_key_set
+from ..core.quota import Quota, spend
+from ..core.strict_json import parse_object
+from ..errors import TokenInvalid, Unavailable
+from ..observations import KeysRefreshed, KeysRefreshFailed
+from ..ports import Clock, Fetch, FetchFailed, HttpRequest, HttpResponse, Observer
+
+SHORTEST, LONGEST = 300.0, 86_400.0  # seconds a set is fresh at least and at most
+UNSAID = 600.0  # when the answer has no max-age: the lower end of what providers advise
+BACKGROUND_FROM = 0.8  # of the lifetime
+LAST_GOOD = 86_400.0  # seconds that keys may outlive their last successful fetch during an outage
+COLD_PAUSE, WARM_PAUSE = 1.0, 5.0  # seconds between attempts during an outage, without and with keys to go on
+
+# Refetches for unknown key ids: with the very first fetch at most 6 in the first minute and 2 a minute after.
+# Spread over the first seconds, so that a key rotated in the middle of a flood is still let in quickly.
+BURST = Quota(limit=4, window=120.0)
+SPACING = 1.5
+ABSENT_FOR = 30.0  # seconds that a fetched set proves an id absent
+_HEARD_IDS = 1024
+
+_MAX_AGE = re.compile(r"(?:^|[,\s])max-age=(\d{1,9})(?:$|[,\s])", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """For health checks and ``doctor``: ages in seconds, None before the first success; ``failing`` names the
+    kind of the last failure since then."""
+
+    usable: int
+    age: float | None
+    fresh_for: float | None
+    failing: str | None
+    refetches: int
+
+
+class RemoteKeys:
+    """The verification keys behind one JWKS URL."""
+
+    def __init__(self, provider: str, url: str, fetch: Fetch, clock: Clock, observe: Observer) -> None:
+        self._provider = provider
+        self._request = HttpRequest("GET", url, {"accept": "application/json"})
+        self._fetch = fetch
+        self._clock = clock
+        self._observe = observe
+        self._keys: KeySet | None = None
+        self._asked_at = self._fetched_at = self._fresh_until = self._lifetime = 0.0
+        self._retry_at = float("-inf")
+        self._failing: str | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._arrival: float | None = None  # of the burst budget (GCRA)
+        self._refetched_at = float("-inf")
+        self._refetches = 0
+        self._heard: dict[str, float] = {}
+
+    async def key_for(self, token: UnverifiedToken) -> VerificationKey:
+        """The one key that may have signed ``token``. Raises ``TokenInvalid`` or ``Unavailable``."""
+        keys = await self._usable()
+        key = keys.choose(token.kid, token.algorithm)
+        if key is None and token.kid is not None and not keys.has(token.kid):
+            key = await self._refetch_for(token, token.kid)
+        if key is None:
+            raise TokenInvalid("key_unknown")
+        return key
+
+    def state(self) -> KeyState:
+        now = self._clock.monotonic()
+        known = self._keys is not None
+        return KeyState(
+            usable=len(self._keys.keys) if self._keys else 0,
+            age=now - self._fetched_at if known else None,
+            fresh_for=max(0.0, self._fresh_until - now) if known else None,
+            failing=self._failing,
+            refetches=self._refetches,
+        )
+
+    async def aclose(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _usable(self) -> KeySet:
+        """The current set: fresh, or the last good one while its issuer is down."""
+        now = self._clock.monotonic()
+        if self._keys is None or now >= self._fresh_until:
+            if now >= self._retry_at:
+                await self._refresh()
+        elif now >= self._fresh_until - (1 - BACKGROUND_FROM) * self._lifetime and now >= self._retry_at:
+            self._start()
+        if self._keys is None or self._clock.monotonic() >= self._fetched_at + LAST_GOOD:
+            raise Unavailable("keys_unavailable", retry_after=COLD_PAUSE)
+        return self._keys
+
+    async def _refetch_for(self, token: UnverifiedToken, kid: str) -> VerificationKey | None:
+        """Look again for a key id that the current set does not have.
+
+        None is definitive: a set that was asked for after the id was first heard of does not have it.
+        """
+        now = self._clock.monotonic()
+        heard = self._remember(kid, now)
+        if self._asked_at >= heard and now < self._fetched_at + ABSENT_FOR:
+            return None
+        joined = self._task is not None and not self._task.done() and self._asked_at >= heard
+        if not joined and not self._spend(now):
+            raise Unavailable("keys_unconfirmed", retry_after=SPACING)
+        await self._refresh()
+        if self._asked_at < heard or self._fetched_at < self._asked_at:
+            raise Unavailable("keys_unavailable", retry_after=COLD_PAUSE)
+        return self._keys.choose(kid, token.algorithm) if self._keys else None
+
+    def _remember(self, kid: str, now: float) -> float:
+        """When this id was first heard of, lately. Bounded: a flood of ids pushes out the oldest."""
+        heard = self._heard.pop(kid, now)
+        if now >= heard + ABSENT_FOR:
+            heard = now
+        self._heard[kid] = heard
+        if len(self._heard) > _HEARD_IDS:
+            del self._heard[next(iter(self._heard))]
+        return heard
+
+    def _spend(self, now: float) -> bool:
+        if now < max(self._refetched_at, self._asked_at) + SPACING and self._refetches:
+            return False
+        arrival, wait = spend(self._arrival, BURST, now)
+        if wait:
+            return False
+        self._arrival, self._refetched_at = arrival, now
+        self._refetches += 1
+        return True
+
+    def _start(self) -> asyncio.Task[None]:
+        if self._task is None or self._task.done():
+            self._asked_at = self._clock.monotonic()
+            self._task = asyncio.get_running_loop().create_task(self._load())
+        return self._task
+
+    async def _refresh(self) -> None:
+        """Wait for the fetch in flight, or a new one; whoever stops waiting does not stop it."""
+        await asyncio.shield(self._start())
+
+    async def _load(self) -> None:
+        asked_at = self._asked_at
+        try:
+            response = await self._fetch(self._request)
+            keys = _read(response)
+        except FetchFailed as failure:
+            self._failed(failure.kind)
+        except ValueError:
+            self._failed("body")
+        else:
+            self._replace(keys, response, asked_at)
+
+    def _failed(self, kind: str) -> None:
+        now = self._clock.monotonic()
+        self._failing = kind
+        self._retry_at = now + (COLD_PAUSE if self._keys is None else WARM_PAUSE)
+        self._observe(KeysRefreshFailed(self._provider, kind, None if self._keys is None else now - self._fetched_at))
+
+    def _replace(self, keys: KeySet, response: HttpResponse, asked_at: float) -> None:
+        self._keys, self._failing = keys, None
+        self._fetched_at = max(asked_at, self._clock.monotonic())
+        self._lifetime = lifetime(response.headers)
+        self._fresh_until = self._fetched_at + self._lifetime
+        self._retry_at = float("-inf")
+        self._observe(KeysRefreshed(self._provider, len(keys.keys), keys.ignored))
+
+
+def _read(response: HttpResponse) -> KeySet:
+    if response.status != 200:
+        raise ValueError("not a 200")
+    return parse_key_set(parse_object(response.body))
+
+
+def lifetime(headers: Mapping[str, str]) -> float:
+    """Seconds of freshness: max-age minus Age (RFC 9111 section 4.2), within bounds."""
+    found = _MAX_AGE.search(headers.get("cache-control", ""))
+    if found is None:
+        return UNSAID
+    age = headers.get("age", "0").strip()
+    return min(max(float(found[1]) - (float(age) if age.isdecimal() else 0.0), SHORTEST), LONGEST)

@@ -1,0 +1,346 @@
+"""Settings: the environment (``MCP_HTTP_*``) or a TOML file, frozen, checked whole before anything starts.
+
+What is missing, malformed, unknown or unsafe raises ``ConfigurationError`` with the variable, what is wrong with
+it and the mend; no message ever quotes a secret. An empty value is an error, never "anything goes".
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from .core.policy import is_permission
+from .core.quota import Quota, parse_quota
+from .core.tenancy import check_tenant_id
+from .errors import ConfigurationError
+
+PREFIX = "MCP_HTTP_"
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+
+# Part of the agreed vocabulary, refused until this version can honour them: a setting that is read and ignored
+# is a wall that is not there.
+_NOT_YET = frozenset(
+    PREFIX + name
+    for name in """OIDC_PROVIDERS INTROSPECTION_PROVIDERS TOOL_PERMISSIONS ANONYMOUS_METHODS RATE_LIMIT_ANONYMOUS
+    RATE_LIMIT_STORE RATE_LIMIT_ON_ERROR TRUSTED_PROXIES HSTS_MAX_AGE AUDIT_SINKS AUDIT_ON_ERROR AUDIT_EMAIL
+    AUDIT_HMAC_KEY METRICS SCHEMA_NAMES DATABASES OUTAGE_GRACE MAX_BODY""".split()
+)
+
+
+def _split(value: Any) -> Any:
+    """A comma list; an empty entry is a mistake."""
+    if isinstance(value, str):
+        value = [entry.strip() for entry in value.split(",")]
+    if not value or not all(value):
+        raise ValueError("has an empty entry: give values separated by commas, or unset it")
+    return tuple(value)
+
+
+def _quota(value: Any) -> Any:
+    if isinstance(value, Quota) or value is None:
+        return value
+    return None if value == "off" else parse_quota(value)
+
+
+CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+QuotaText = Annotated[Quota | None, NoDecode, BeforeValidator(_quota)]
+
+
+class ApiKeyEntry(BaseModel):
+    """The record of one key in ``MCP_HTTP_API_KEYS``. ``expires_at``: seconds since the epoch or ISO 8601."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, max_length=128)
+    id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    tenant_id: str | None = None
+    permissions: tuple[str, ...] = ()
+    expires_at: float | None = None
+    not_before: float | None = None
+
+
+def _both(name: str, *fallbacks: str) -> AliasChoices:
+    """The prefixed variable, or another program's name for the same thing."""
+    return AliasChoices(PREFIX + name, *fallbacks)
+
+
+class Settings(BaseSettings):
+    """Everything an operator can say. ``Settings()`` reads the environment; keyword arguments override it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        hide_input_in_errors=True,
+        arbitrary_types_allowed=True,
+        case_sensitive=False,
+    )
+
+    environment: Literal["production", "development"] = "production"
+    public_url: str | None = None
+    config_file: str | None = None
+
+    google_client_id: CommaList | None = Field(None, validation_alias=_both("GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_ID"))
+    google_client_secret: SecretStr | None = Field(
+        None, validation_alias=_both("GOOGLE_CLIENT_SECRET", "GOOGLE_CLIENT_SECRET")
+    )
+    google_service_accounts: CommaList | None = None
+    google_base_url: str | None = None
+
+    auth0_domain: str | None = Field(None, validation_alias=_both("AUTH0_DOMAIN", "AUTH0_DOMAIN"))
+    auth0_audience: CommaList | None = Field(None, validation_alias=_both("AUTH0_AUDIENCE", "AUTH0_AUDIENCE"))
+    auth0_permissions_from: Literal["intersection", "permissions", "scope"] = "intersection"
+    auth0_email_claim: str = "email"
+    auth0_email_verified_claim: str | None = None
+    auth0_roles_claim: str = "roles"
+    auth0_organizations: CommaList | None = None
+    auth0_tenant_from_email: bool = False
+
+    github_enabled: bool = False
+    github_client_id: str | None = None
+    github_client_secret: SecretStr | None = None
+    github_binding: Literal["app", "none"] = "app"
+    github_tenant_from_email: bool = False
+    github_checksum: bool = True
+    github_api_url: str = "https://api.github.com"
+
+    api_key: SecretStr | None = None
+    api_keys: dict[str, ApiKeyEntry] | None = Field(None, repr=False)
+
+    database_connection_string: SecretStr | None = Field(
+        None, validation_alias=_both("DATABASE_CONNECTION_STRING", "DATABASE_URL")
+    )
+    direct_database_url: SecretStr | None = None
+    db_pool_size: int = Field(10, ge=1, le=200)
+    tenant_migrations: Path | None = None
+
+    tenant_mapping: dict[str, str] | None = None
+    personal_domains: Literal["isolate", "shared", "deny"] = "isolate"
+    allowed_domains: CommaList | None = None
+    public_mail_domains: CommaList | None = None
+    tenant_provisioning: Literal["auto", "mapped", "manual"] | None = None
+
+    default_permissions: CommaList | None = None
+    role_permissions: dict[str, tuple[str, ...]] | None = None
+
+    token_cache_ttl: float = Field(300, ge=1, le=3600)
+    token_cache_size: int = Field(10_000, ge=1, le=10_000_000)
+    clock_skew: float = Field(30, ge=0, le=300)
+    rate_limit_tenant: QuotaText = Quota(600, 60)
+    rate_limit_user: QuotaText = None
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535, validation_alias=_both("PORT", "PORT"))
+    tls_cert_path: Path | None = None
+    tls_key_path: Path | None = None
+    cors_origins: CommaList | None = None
+    allowed_hosts: CommaList | None = None
+    allowed_origins: CommaList | None = None
+    exempt_paths: CommaList = ("/livez", "/readyz")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def __init__(self, **values: Any) -> None:
+        _refuse_unknown(os.environ)
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ConfigurationError(_sentences(error)) from None
+        except SettingsError as error:
+            raise ConfigurationError(f"{_variable_in(str(error))} is not valid JSON.") from None
+        _check(self)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the file that ``MCP_HTTP_CONFIG_FILE`` names."""
+        path = os.environ.get(PREFIX + "CONFIG_FILE")
+        if path is None:
+            return init_settings, env_settings
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _readable(path))
+
+    @property
+    def development(self) -> bool:
+        return self.environment == "development"
+
+    @property
+    def provisioning(self) -> Literal["auto", "mapped", "manual"]:
+        """How tenants come to be, where there is a database."""
+        return self.tenant_provisioning or ("auto" if self.development else "mapped")
+
+    @property
+    def oauth(self) -> bool:
+        """Whether any provider is on whose tokens a client gets by signing in."""
+        return bool(self.google_client_id or self.auth0_domain or self.github_enabled)
+
+    @property
+    def auth0_issuer(self) -> str | None:
+        """The issuer, with its slash; the scheme is https except for a loopback address in development."""
+        if self.auth0_domain is None:
+            return None
+        domain = self.auth0_domain.rstrip("/")
+        return f"{domain if '://' in domain else f'https://{domain}'}/"
+
+    @property
+    def resource(self) -> str:
+        """The resource identifier (RFC 8707): the public URL, or in development the address served at."""
+        return self.public_url or f"http://{self.host}:{self.port}/mcp"
+
+
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    for name in sorted(environ):
+        if not name.startswith(PREFIX):
+            continue
+        if name in _NOT_YET:
+            raise ConfigurationError(f"{name} is not supported by this version of tenantry yet: unset it.")
+        if name not in known:
+            close = difflib.get_close_matches(name, known | _NOT_YET, 1)
+            raise ConfigurationError(f"{name} is not a setting{f': did you mean {close[0]}?' if close else '.'}")
+        if not environ[name].strip():
+            raise ConfigurationError(f"{name} is set but empty: give it a value or unset it.")
+
+
+def _readable(path: str) -> Path:
+    if not Path(path).is_file():
+        raise ConfigurationError(f"{PREFIX}CONFIG_FILE names {path!r}, which is not a file.")
+    return Path(path)
+
+
+def _sentences(error: ValidationError) -> str:
+    """One line for each mistake: the variable and what is wrong, without the value (it may be a secret)."""
+    lines = []
+    for detail in error.errors(include_input=False, include_url=False):
+        where = [str(part) for part in detail["loc"]]
+        name = where[0] if where[0].isupper() else PREFIX + where[0].upper()
+        entry = "" if name.endswith("API_KEYS") else "".join(f"[{part}]" for part in where[1:])
+        if detail["type"] == "extra_forbidden":
+            lines.append(f"{name} is not a setting.")
+            continue
+        lines.append(f"{name}{entry}: {detail['msg'].removeprefix('Value error, ')}.")
+    return "\n".join(lines)
+
+
+def _variable_in(message: str) -> str:
+    for name in Settings.model_fields:
+        if f'"{name}"' in message:
+            return PREFIX + name.upper()
+    return PREFIX + "CONFIG_FILE"
+
+
+def _refuse(name: str, problem: str) -> ConfigurationError:
+    return ConfigurationError(f"{PREFIX}{name} {problem}")
+
+
+def _check(settings: Settings) -> None:
+    """What no single value shows: pairs, and what only development may do."""
+    _check_providers(settings)
+    _check_addresses(settings)
+    _check_tenants(settings)
+    _check_policy(settings)
+
+
+def _check_providers(settings: Settings) -> None:
+    if not (settings.oauth or settings.api_key or settings.api_keys):
+        raise ConfigurationError(
+            "Nobody could sign in: set MCP_HTTP_GOOGLE_CLIENT_ID, MCP_HTTP_AUTH0_DOMAIN and "
+            "MCP_HTTP_AUTH0_AUDIENCE, MCP_HTTP_GITHUB_ENABLED, MCP_HTTP_API_KEYS or MCP_HTTP_API_KEY."
+        )
+    if settings.auth0_domain and not settings.auth0_audience:
+        raise _refuse("AUTH0_AUDIENCE", "is missing: MCP_HTTP_AUTH0_DOMAIN needs your API identifier beside it.")
+    if settings.auth0_audience and not settings.auth0_domain:
+        raise _refuse("AUTH0_DOMAIN", "is missing: MCP_HTTP_AUTH0_AUDIENCE needs your Auth0 domain beside it.")
+    named = bool(settings.github_client_id or settings.github_client_secret)
+    if named and not settings.github_enabled:
+        raise _refuse("GITHUB_ENABLED", "is not true, yet a GitHub client is configured: set it, or remove the client.")
+    complete = bool(settings.github_client_id and settings.github_client_secret)
+    if settings.github_enabled and settings.github_binding == "app" and not complete:
+        raise _refuse(
+            "GITHUB_ENABLED",
+            "is true without MCP_HTTP_GITHUB_CLIENT_ID and MCP_HTTP_GITHUB_CLIENT_SECRET: only with both can a token "
+            "be proved to be of your own app. (MCP_HTTP_GITHUB_BINDING=none would accept tokens of any app.)",
+        )
+
+
+def _check_addresses(settings: Settings) -> None:
+    if settings.development and settings.host not in LOOPBACK_HOSTS:
+        raise _refuse("HOST", f"is {settings.host!r}: in development only a loopback address is served (127.0.0.1).")
+    if not settings.development and settings.oauth and settings.public_url is None:
+        raise _refuse("PUBLIC_URL", "is missing: give the URL your users type, like https://mcp.example.com/mcp.")
+    if settings.public_url is not None:
+        _check_url(settings, "PUBLIC_URL", settings.public_url)
+    base = settings.google_base_url
+    if base is not None and not (settings.development and is_loopback_url(base)):
+        raise _refuse("GOOGLE_BASE_URL", "may be set in development only, to http://127.0.0.1:<port>.")
+    if settings.auth0_issuer is not None:
+        _check_url(settings, "AUTH0_DOMAIN", settings.auth0_issuer, path="/")
+    _check_url(settings, "GITHUB_API_URL", settings.github_api_url)
+    _check_files(settings)
+
+
+def _check_files(settings: Settings) -> None:
+    if (settings.tls_cert_path is None) != (settings.tls_key_path is None):
+        raise _refuse("TLS_CERT_PATH", "and MCP_HTTP_TLS_KEY_PATH belong together: set both or neither.")
+    for name in ("tls_cert_path", "tls_key_path"):
+        path = getattr(settings, name)
+        if path is not None and not path.is_file():
+            raise _refuse(name.upper(), f"names {str(path)!r}, which is not a file.")
+    if settings.tenant_migrations is not None and not settings.tenant_migrations.is_dir():
+        raise _refuse("TENANT_MIGRATIONS", f"names {str(settings.tenant_migrations)!r}, which is not a folder.")
+
+
+def _check_url(settings: Settings, name: str, url: str, path: str | None = None) -> None:
+    parts = urlsplit(url)
+    if not parts.hostname or parts.query or parts.fragment or parts.username or not url.isascii() or " " in url:
+        raise _refuse(name, f"is {url!r}: not an address of the form https://host/path.")
+    if path is not None and parts.path != path:
+        raise _refuse(name, f"is {url!r}: give the host name alone, like acme.eu.auth0.com.")
+    if parts.scheme != "https" and not (settings.development and is_loopback_url(url)):
+        raise _refuse(name, f"is {url!r}: it must be https (http only to 127.0.0.1, in development).")
+
+
+def is_loopback_url(url: str) -> bool:
+    """Whether ``url`` is plain http to this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS
+
+
+def _check_tenants(settings: Settings) -> None:
+    for entry in (settings.api_keys or {}).values():
+        try:
+            if entry.tenant_id is not None:
+                check_tenant_id(entry.tenant_id)
+        except ValueError:
+            raise _refuse("API_KEYS", f"gives the key {entry.name!r} an impossible tenant_id.") from None
+
+
+def _check_policy(settings: Settings) -> None:
+    lists = {"DEFAULT_PERMISSIONS": settings.default_permissions or ()}
+    lists |= {f"ROLE_PERMISSIONS[{role}]": names for role, names in (settings.role_permissions or {}).items()}
+    lists |= {f"API_KEYS ({entry.name})": entry.permissions for entry in (settings.api_keys or {}).values()}
+    for name, permissions in lists.items():
+        if name.startswith("ROLE_") and not permissions:
+            raise _refuse(name, "is empty: a role that grants nothing is a mistake.")
+        for permission in permissions:
+            if not is_permission(permission):
+                raise _refuse(name, f"holds {permission!r}: a permission has no blanks, quotes or backslashes.")
