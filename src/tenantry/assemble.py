@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .adapters.clock import SystemClock
@@ -32,6 +32,9 @@ from .settings import Settings, is_loopback_url
 from .static_keys import plain_digests, read_api_keys
 from .verdicts import VerdictCache
 
+if TYPE_CHECKING:
+    from .adapters.postgres.pool import Database
+
 
 @dataclass(frozen=True, slots=True)
 class Outside:
@@ -48,19 +51,28 @@ class Outside:
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """Everything made from one ``Settings``; ``aclose`` closes it. ``resources`` are what tools find in context
-    variables during a request."""
+    """Everything made from one ``Settings``; ``aclose`` closes it."""
 
     gate: Gate
     transport: Transport
     outside: Outside
-    resources: Mapping[ContextVar[Any], Any]
+    database: Database | None
+
+    @property
+    def resources(self) -> Mapping[ContextVar[Any], Any]:
+        """What tools find in context variables during a request."""
+        if self.database is None:
+            return {}
+        from .adapters.postgres.current import current_database
+
+        return {current_database: self.database}
 
     async def aclose(self) -> None:
         await self.gate.aclose()
-        for part in (self.outside.fetch, *self.resources.values()):
-            if hasattr(part, "aclose"):
-                await part.aclose()
+        if isinstance(self.outside.fetch, HttpFetch):
+            await self.outside.fetch.aclose()
+        if self.database is not None:
+            await self.database.close()
 
 
 def assemble(settings: Settings, outside: Outside | None = None) -> Assembly:
@@ -68,14 +80,8 @@ def assemble(settings: Settings, outside: Outside | None = None) -> Assembly:
     outside = outside or Outside.real(settings)
     keys = read_api_keys(settings)
     providers = _providers(settings, keys, outside)
-    for warning in _insecure(settings):
-        outside.observe(warning)
-    gate = _gate(settings, keys, providers, outside)
-    return Assembly(gate, _transport(settings, providers), outside, _resources(settings))
-
-
-def _gate(settings: Settings, keys: list[ApiKeyRecord], providers: list[Provider], outside: Outside) -> Gate:
-    return Gate(
+    database = _database(settings)
+    gate = Gate(
         providers,
         routes=_routes(providers, keys),
         tenants=tenant_rules(
@@ -84,7 +90,7 @@ def _gate(settings: Settings, keys: list[ApiKeyRecord], providers: list[Provider
             settings.allowed_domains or (),
             settings.public_mail_domains or (),
         ),
-        directory=_directory(settings),
+        directory=_directory(settings, database),
         policy=_policy(settings),
         quotas=Quotas(
             MemoryQuotaStore(outside.clock), tenant=settings.rate_limit_tenant, user=settings.rate_limit_user
@@ -94,6 +100,9 @@ def _gate(settings: Settings, keys: list[ApiKeyRecord], providers: list[Provider
         ),
         observe=outside.observe,
     )
+    for warning in _insecure(settings):
+        outside.observe(warning)
+    return Assembly(gate, _transport(settings, providers), outside, database)
 
 
 def _providers(settings: Settings, keys: list[ApiKeyRecord], outside: Outside) -> list[Provider]:
@@ -159,11 +168,24 @@ def _routes(providers: list[Provider], keys: list[ApiKeyRecord]) -> Routes:
     return Routes(frozenset(provider.name for provider in providers), issuers, plain_digests(keys))
 
 
-def _directory(settings: Settings) -> TenantDirectory:
+def _database(settings: Settings) -> Database | None:
+    """The tenant database; its driver is imported only where one is configured."""
+    if settings.database_connection_string is None:
+        return None
+    from .adapters.postgres.configured import database_from
+
+    return database_from(settings)
+
+
+def _directory(settings: Settings, database: Database | None) -> TenantDirectory:
     """Without a database nothing is made for a tenant, so every derived one is served."""
-    if settings.database_connection_string is None or settings.provisioning == "auto":
+    if database is None or settings.provisioning == "auto":
         return OpenDirectory()
-    return NamedDirectory()
+    if settings.provisioning == "mapped":
+        return NamedDirectory()
+    from .adapters.postgres.configured import ManualDirectory
+
+    return ManualDirectory(database)
 
 
 def _policy(settings: Settings) -> Policy:
@@ -191,15 +213,6 @@ def _transport(settings: Settings, providers: list[Provider]) -> Transport:
         loopback=settings.development,
         development=settings.development,
     )
-
-
-def _resources(settings: Settings) -> Mapping[ContextVar[Any], Any]:
-    """The tenant database, if one is configured; only then is its driver imported."""
-    if settings.database_connection_string is None:
-        return {}
-    from .adapters.postgres.configured import database_from
-
-    return database_from(settings)
 
 
 def _version(settings: Settings) -> bytes:

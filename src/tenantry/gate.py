@@ -72,7 +72,10 @@ class Gate:
     async def _judge(self, credential: Credential, hint: str | None) -> Admission:
         key = self._verdicts.key(credential, hint)
         known = self._verdicts.find(key)
-        user, tenant = known or await self._flights.run(key, partial(self._prove, credential, hint, key))
+        if known is not None:
+            user, tenant = known
+        else:
+            user, tenant = await self._flights.run(key, partial(self._prove, credential, hint, key))
         await self._directory.admit(tenant)
         await self._quotas.spend(user)
         self._observe(Admitted(user.user_id, user.tenant_id, user.provider, known is not None))

@@ -7,10 +7,10 @@ Everything here is decided once, at start; a request only looks things up.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from ..core.challenge import body, challenge
 from ..core.metadata import metadata_document, metadata_paths, metadata_url
@@ -18,7 +18,7 @@ from ..errors import Forbidden, Misdirected, OverQuota, Refusal
 
 Header = tuple[bytes, bytes]
 
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_LOOPBACK = re.compile(r"(?:https?://)?(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]{1,5})?")
 _ALLOW_HEADERS = (
     b"Authorization, X-API-Key, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id, "
     b"Last-Event-ID"
@@ -56,18 +56,18 @@ class Transport:
     _metadata_url: str | None = field(init=False)
 
     def __post_init__(self) -> None:
-        document, url, paths = b"", None, ()
+        metadata, url = {}, None
         if self.resource is not None:
             document = metadata_document(self.resource, self.authorization_servers, self.scopes)
-            url, paths = metadata_url(self.resource), metadata_paths(self.resource)
-        object.__setattr__(self, "metadata", dict.fromkeys(paths, document))
+            metadata, url = dict.fromkeys(metadata_paths(self.resource), document), metadata_url(self.resource)
+        object.__setattr__(self, "metadata", metadata)
         object.__setattr__(self, "_metadata_url", url)
 
     def check(self, headers: Mapping[bytes, bytes]) -> None:
         """Raise ``Misdirected`` or ``Forbidden`` for a Host or Origin that is not ours (DNS rebinding)."""
         if self.hosts is not None:
             host = headers.get(b"host", b"").decode("latin-1").lower()
-            if host not in self.hosts and not (self.loopback and host.rpartition(":")[0] in _LOOPBACK):
+            if host not in self.hosts and not (self.loopback and _LOOPBACK.fullmatch(host)):
                 raise Misdirected("host_not_allowed")
         origin = headers.get(b"origin")
         if origin is not None and not self._allows(origin):
@@ -77,10 +77,7 @@ class Transport:
         text = origin.decode("latin-1").lower()
         if text in self.origins or "*" in self.origins:
             return True
-        if not self.loopback:
-            return False
-        netloc = urlsplit(text).netloc if text.startswith(("http://", "https://")) else ""
-        return netloc in _LOOPBACK or netloc.rpartition(":")[0] in _LOOPBACK
+        return self.loopback and _LOOPBACK.fullmatch(text) is not None
 
     def cors(self, headers: Mapping[bytes, bytes]) -> list[Header]:
         """CORS headers for a response to an allowed origin; none for a request without Origin."""

@@ -39,8 +39,9 @@ _SUSPICIOUS = 5  # refusals in a row since the start that make our own client id
 class GitHubSettings:
     """``binding`` "app": only tokens of our own app; "none": those of *any* app and personal ones.
 
-    ``host`` names an Enterprise Server, whose ids are its own; ``tenant_from_email`` makes the verified primary address's domain tenant evidence (one more call);
-    ``checksum`` refuses 40-character tokens whose built-in checksum fails, without a call.
+    ``host`` names an Enterprise Server, whose ids are its own; ``tenant_from_email`` makes the verified primary
+    address's domain tenant evidence (one more call); ``checksum`` refuses 40-character tokens whose built-in
+    checksum fails, without a call.
     """
 
     client_id: str = ""
