@@ -39,6 +39,11 @@ def peek_user(source: Any = None) -> MCPUserContext | None:
     return user if isinstance(user, MCPUserContext) else None
 
 
+def has_request(source: Any) -> bool:
+    """Whether ``source`` (a host's context or request object) carries the request at hand."""
+    return not isinstance(source, dict) and _scope_of(source) is not _NO_REQUEST
+
+
 def _scope_of(source: Any) -> Any:
     """The ASGI scope inside an MCP context, a request or a scope; ``_NO_REQUEST`` when there is no request."""
     if isinstance(source, dict):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, overload
 
-from .context import current_user
+from .context import current_user, has_request
 from .errors import ConfigurationError
 from .model import MCPUserContext
 
@@ -55,6 +55,6 @@ def _guarded(function: Any, permission: str) -> Any:
 def _caller(args: tuple[Any, ...], kwargs: dict[str, Any]) -> MCPUserContext:
     """From the first argument that carries a request; the context variable only when none does."""
     for value in (*args, *kwargs.values()):
-        if any(hasattr(type(value), name) for name in ("request_context", "scope")):
+        if has_request(value):
             return current_user(value)
     return current_user()

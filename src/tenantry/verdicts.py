@@ -50,7 +50,7 @@ class VerdictCache:
     def key(self, credential: Credential, hint: str | None) -> bytes:
         """32 bytes that stand for this credential under this configuration."""
         digest = self._seed.copy()
-        digest.update(f"{credential.source}\0{hint or ''}\0".encode() if hint else _SOURCES[credential.source])
+        digest.update(_SOURCES[credential.source] if hint is None else f"{credential.source}\0={hint}\0".encode())
         digest.update(credential.secret)
         return digest.digest()
 

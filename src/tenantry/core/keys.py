@@ -73,7 +73,7 @@ def parse_key_set(document: Mapping[str, Any], *, symmetric: bool = False) -> Ke
     entries = document.get("keys")
     if type(entries) is not list or not all(type(entry) is dict for entry in entries):
         raise ValueError("not a JSON Web Key Set")
-    types = {entry.get("kty") for entry in entries}
+    types = {str(entry.get("kty")) for entry in entries}
     if symmetric and types != {"oct"}:
         raise ValueError("symmetric and other keys in one set")
     names = [(str(entry.get("kty")), str(entry.get("kid"))) for entry in entries if _is_for_verifying(entry)]
@@ -90,7 +90,9 @@ def _read(jwk: Mapping[str, Any], *, symmetric: bool) -> VerificationKey | None:
     if not _is_for_verifying(jwk):
         return None
     kid, kty, alg = jwk.get("kid"), jwk.get("kty"), jwk.get("alg")
-    if not (kid is None or type(kid) is str) or (kty == "oct") is not symmetric:
+    if not all(value is None or type(value) is str for value in (kid, kty, alg)):
+        return None
+    if (kty == "oct") is not symmetric:
         return None
     try:
         material, algorithms = _READERS[str(kty)](jwk)
@@ -140,11 +142,13 @@ def _read_oct(jwk: Mapping[str, Any]) -> tuple[Any, frozenset[str]]:
 _READERS = {"RSA": _read_rsa, "EC": _read_ec, "OKP": _read_okp, "oct": _read_oct}
 
 
-def _octets(text: str) -> bytes:
+def _octets(text: Any) -> bytes:
+    if type(text) is not str:
+        raise ValueError("not base64url text")
     return base64url.decode(text.encode("ascii"))
 
 
-def _integer(text: str) -> int:
+def _integer(text: Any) -> int:
     return int.from_bytes(_octets(text), "big")
 
 

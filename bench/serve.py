@@ -1,0 +1,97 @@
+"""The server side of the benches over sockets: ``python -m bench.serve bare|tool open|gated`` in a child process.
+
+One uvicorn worker on loopback, pinned to one core; the child says its port and its tokens in one line of JSON and
+ends when its standard input does, so also when the bench is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import uvicorn
+
+from .measure import clean_environment, pin
+from .stack import bare, stack
+
+SERVER_CORE, CLIENT_CORE = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A running child; ``tokens`` are those its gate lets in; ``parser`` and ``loop`` are what uvicorn chose."""
+
+    port: int
+    tokens: dict[str, str]
+    parser: str
+    loop: str
+
+
+@contextmanager
+def served(app: str, gate: str) -> Iterator[Served]:
+    """A child process that serves ``app`` for the length of the block."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench.serve", app, gate],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=clean_environment(),
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield Served(**json.loads(process.stdout.readline()))
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait(timeout=10)
+
+
+async def _serve(kind: str, gate: str) -> None:
+    pin(SERVER_CORE)
+    if kind == "tool":
+        from .tools_call import tool_server  # the MCP SDK is imported only where it is measured
+
+        app = tool_server()
+    else:
+        app = bare
+    tokens = {}
+    if gate == "gated":
+        gated = stack(app)
+        app, tokens = gated.app, {"id_token": gated.id_token, "access_token": gated.access_token}
+    # The protocol is named because asyncio sets TCP_NODELAY only where it is.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(128)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=1)
+    config.load()
+    server = uvicorn.Server(config)
+    threading.Thread(target=_end_with_stdin, args=(server,), daemon=True).start()
+    port, parser = listener.getsockname()[1], config.http_protocol_class.__name__
+    loop = type(asyncio.get_running_loop()).__module__
+    print(json.dumps({"port": port, "tokens": tokens, "parser": parser, "loop": loop}), flush=True)
+    await server.serve(sockets=[listener])
+
+
+def _end_with_stdin(server: uvicorn.Server) -> None:
+    sys.stdin.read()
+    server.should_exit = True
+
+
+def main() -> None:
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(_serve(sys.argv[1], sys.argv[2]))
+    else:
+        uvloop.run(_serve(sys.argv[1], sys.argv[2]))
+
+
+if __name__ == "__main__":
+    main()

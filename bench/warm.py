@@ -1,0 +1,119 @@
+"""In process: what the gate adds to one request with a warm token, in microseconds, over the bare application.
+
+The ASGI stack is called directly, without sockets, with the headers of a tools/call; in a process that has
+imported the MCP SDK (its user object and context variable are then filled in too) and in one that has not.
+Precedent: facts/performance.md section 2: floor 5.5, the SDK's middleware with a static verifier 12, every peer
+that verifies 250 and more. Target: 15. ``--profile`` prints where it goes, step by step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from tenantry import verdicts as verdicts_module
+from tenantry.adapters.asgi import _Expiry, _local_path
+from tenantry.adapters.identity import publish
+from tenantry.core.credentials import read_credential, single_headers
+from tenantry.model import Admission
+from tenantry.observations import Admitted
+
+from .measure import Row, child, plain_rounds, rounds
+from .stack import Stack, bare, drop, nothing, scope, stack, status_of
+
+CALLS, ROUNDS = 2000, 25
+
+
+def run(*, profile: bool = False) -> list[Row]:
+    rows = []
+    for name in ("mcp", "plain"):
+        seen = child("bench.warm", name, "profile" if profile else "")
+        loaded = "mcp loaded" if name == "mcp" else "mcp not loaded"
+        for kind in ("id_token", "access_token"):
+            title = f"in process: warm {kind.replace('_', ' ')}, {loaded}"
+            rows.append(Row(title, seen[kind], "us", f"bare {seen['bare']:.1f} us", "<=", 15))
+        if profile:
+            print(f"\nwhere it goes, {loaded} (us, each step alone; added in all {seen['id_token']:.1f})")
+            for step, us in seen["steps"].items():
+                print(f"  {us:6.2f}  {step}")
+    return rows
+
+
+async def _measure(profile: bool) -> dict[str, Any]:
+    gate = stack(bare)
+    assert await status_of(gate.app, gate.id_token) == 200
+    assert await status_of(gate.app, gate.access_token) == 200
+    scopes = {"bare": scope(None), "id_token": scope(gate.id_token), "access_token": scope(gate.access_token)}
+    seen = await rounds(
+        {
+            "bare": lambda: bare(scopes["bare"], nothing, drop),
+            "id_token": lambda: gate.app(scopes["id_token"], nothing, drop),
+            "access_token": lambda: gate.app(scopes["access_token"], nothing, drop),
+        },
+        calls=CALLS,
+        count=ROUNDS,
+    )
+    found: dict[str, Any] = {"bare": seen.of("bare")}
+    found |= {name: seen.added(name, "bare") for name in ("id_token", "access_token")}
+    if profile:
+        found["steps"] = _steps(gate, scopes["id_token"])
+    return found
+
+
+def _steps(gate: Stack, asked: dict[str, Any]) -> dict[str, float]:
+    """Every step of the warm path alone, in the order of the path."""
+    app, cache = gate.app, gate.made.gate._verdicts
+    headers = single_headers(asked["headers"])
+    credential = read_credential(headers, b"")
+    key = cache.key(credential, None)
+    known = cache.find(key)
+    assert known is not None
+    user, tenant = known
+    proof = cache._proofs[key]
+    unpack: Callable[[Any], Any] = getattr(verdicts_module, "_unpack", lambda proof: proof)
+    message = {"type": "http.response.body", "body": b""}
+
+    def through(coroutine: Any) -> None:
+        """A coroutine that never waits, run without a loop."""
+        try:
+            coroutine.send(None)
+        except StopIteration:
+            return
+
+    steps: dict[str, Callable[[], Any]] = {
+        "path": lambda: _local_path(asked),
+        "headers: those that may come once": lambda: single_headers(asked["headers"]),
+        "metadata or preflight?": lambda: app._own_answer(asked, "/mcp", headers),
+        "host and origin": lambda: app.transport.check(headers),
+        "credential": lambda: read_credential(headers, b""),
+        "cache key (SHA-256 of the whole token)": lambda: cache.key(credential, None),
+        "cache look-up, clocks, and unpack": lambda: cache.find(key),
+        "  of which unpack": lambda: unpack(proof),
+        "tenant directory": lambda: through(gate.made.gate._directory.admit(tenant)),
+        "quotas (off)": lambda: through(gate.made.gate._quotas.spend(user)),
+        "observation, made and told": lambda: gate.made.outside.observe(
+            Admitted(user.user_id, user.tenant_id, user.provider, True)
+        ),
+        "admission": lambda: Admission(user, True),
+        "CORS": lambda: app.transport.cors(headers),
+        "publish and take back": lambda: publish(asked, user)[1](),
+        "expiry guard made, two messages watched": lambda: _guard(app, message, through),
+    }
+    seen = plain_rounds(steps, calls=5000, count=7)
+    found = {name: seen.of(name) for name in steps}
+    return {**found, "sum": sum(us for name, us in found.items() if not name.startswith(" "))}
+
+
+def _guard(app: Any, message: dict[str, Any], through: Callable[[Any], None]) -> None:
+    guard = _Expiry(2e9, app._clock, drop)
+    through(guard._watched(message))
+    through(guard._watched(message))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "mcp":
+        import mcp.server  # noqa: F401 - being loaded is the point
+    print(json.dumps(asyncio.run(_measure(sys.argv[2] == "profile"))))
