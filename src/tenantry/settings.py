@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -56,7 +57,18 @@ def _quota(value: Any) -> Any:
     return None if value == "off" else parse_quota(value)
 
 
+def _moment(value: Any) -> Any:
+    """Seconds since the epoch, or ISO 8601 with its offset."""
+    if not isinstance(value, str):
+        return value
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise ValueError("has no time zone: write 2027-01-31T00:00:00Z")
+    return moment.timestamp()
+
+
 CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Moment = Annotated[float | None, BeforeValidator(_moment)]
 QuotaText = Annotated[Quota | None, NoDecode, BeforeValidator(_quota)]
 
 
@@ -69,8 +81,8 @@ class ApiKeyEntry(BaseModel):
     id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
     tenant_id: str | None = None
     permissions: tuple[str, ...] = ()
-    expires_at: float | None = None
-    not_before: float | None = None
+    expires_at: Moment = None
+    not_before: Moment = None
 
 
 def _both(name: str, *fallbacks: str) -> AliasChoices:
@@ -229,16 +241,18 @@ def _readable(path: str) -> Path:
 
 def _sentences(error: ValidationError) -> str:
     """One line for each mistake: the variable and what is wrong, without the value (it may be a secret)."""
-    lines = []
-    for detail in error.errors(include_input=False, include_url=False):
-        where = [str(part) for part in detail["loc"]]
-        name = where[0] if where[0].isupper() else PREFIX + where[0].upper()
-        entry = "" if name.endswith("API_KEYS") else "".join(f"[{part}]" for part in where[1:])
-        if detail["type"] == "extra_forbidden":
-            lines.append(f"{name} is not a setting.")
-            continue
-        lines.append(f"{name}{entry}: {detail['msg'].removeprefix('Value error, ')}.")
-    return "\n".join(lines)
+    return "\n".join(_sentence(detail) for detail in error.errors(include_input=False, include_url=False))
+
+
+def _sentence(detail: Any) -> str:
+    variable, *inner = (str(part) for part in detail["loc"])
+    name = variable if variable.isupper() else PREFIX + variable.upper()
+    if name.endswith("API_KEYS"):
+        inner = inner[1:]  # the first is the key itself
+    place = name + "".join(f"[{part}]" for part in inner)
+    if detail["type"] == "extra_forbidden":
+        return f"{place} is not a setting."
+    return f"{place}: {detail['msg'].removeprefix('Value error, ')}."
 
 
 def _variable_in(message: str) -> str:
