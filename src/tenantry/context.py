@@ -40,8 +40,12 @@ def peek_user(source: Any = None) -> MCPUserContext | None:
 
 
 def has_request(source: Any) -> bool:
-    """Whether ``source`` (a host's context or request object) carries the request at hand."""
-    return not isinstance(source, dict) and _scope_of(source) is not _NO_REQUEST
+    """Whether ``source`` is a host's context or request object with a request in it. A plain dict is not: among a
+    tool's arguments it is the caller's own words."""
+    if isinstance(source, dict):
+        return False
+    scope = _scope_of(source)
+    return scope is not _NO_REQUEST and scope.get("type") in ("http", "websocket")
 
 
 def _scope_of(source: Any) -> Any:

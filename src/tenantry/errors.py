@@ -91,8 +91,8 @@ REASONS: dict[str, Reason] = {
     ),
     "tenant_unknown": Reason(
         "This account may not use this server",
-        "MCP_HTTP_TENANT_PROVISIONING=mapped: name the domain in MCP_HTTP_ALLOWED_DOMAINS or "
-        "MCP_HTTP_TENANT_MAPPING.",
+        "MCP_HTTP_TENANT_PROVISIONING does not serve this tenant: with mapped, name its domain in "
+        "MCP_HTTP_ALLOWED_DOMAINS or MCP_HTTP_TENANT_MAPPING.",
     ),
     "tenant_conflict": Reason(
         "This account may not use this server",

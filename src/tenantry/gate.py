@@ -86,12 +86,12 @@ class Gate:
         provider = self.providers[presented.provider]
         try:
             verified = await provider.verify(presented)
+            identity = provider.identify(verified)
+            tenant = self._tenants.assign(identity)
         except Refusal as refusal:
             if provider.cacheable:
                 self._verdicts.remember_refusal(key, refusal)
             raise
-        identity = provider.identify(verified)
-        tenant = self._tenants.assign(identity)
         user = self._policy.context(verified, identity, tenant)
         if provider.cacheable:
             self._verdicts.remember(key, user, tenant)

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from cachetools import TTLCache
 
-from .errors import Refusal, TokenInvalid
+from .errors import Forbidden, Refusal, TokenInvalid
 from .model import Claims, Credential, MCPUserContext, Tenant
 from .ports import Clock
 
@@ -75,7 +75,8 @@ class VerdictCache:
             self._proofs.popitem(last=False)
 
     def remember_refusal(self, key: bytes, refusal: Refusal) -> None:
-        if isinstance(refusal, TokenInvalid) and refusal.reason not in _MAY_TURN:
+        """Keep a definitive refusal for a moment: of the token, or of its holder under this configuration."""
+        if isinstance(refusal, TokenInvalid | Forbidden) and refusal.reason not in _MAY_TURN:
             self._refusals[key] = refusal.again()
 
 

@@ -1,11 +1,13 @@
 """The database out of reach, and the way to it from inside a request."""
 
+# ruff: noqa: ASYNC110 - a scope is a block, so what it raises comes out of a block
+
 from __future__ import annotations
 
 import asyncio
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import asyncpg
 import pytest
@@ -80,6 +82,42 @@ async def test_a_database_that_comes_back_is_used_again(server, dsns, open_datab
         await outside.execute(f"alter database {name}_away rename to {name}")
         assert await database.tenant(tenant).fetch("select title from notes") == []
     await outside.close()
+
+
+@asynccontextmanager
+async def pooler(dsn: str):
+    """Passes everything on, and refuses to start a session with a parameter it does not know, as PgBouncer does."""
+    host, port = dsn.split("@")[1].split("/")[0].split(":")
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        length = await reader.readexactly(4)
+        startup = length + await reader.readexactly(int.from_bytes(length) - 4)
+        if b"\0role\0" in startup:
+            refusal = b"SFATAL\0VFATAL\0C08P01\0Munsupported startup parameter: role\0\0"
+            writer.write(b"E" + (len(refusal) + 4).to_bytes(4) + refusal)
+            writer.close()
+            return
+        server_reader, server_writer = await asyncio.open_connection(host, int(port))
+        server_writer.write(startup)
+        await asyncio.gather(copy(reader, server_writer), copy(server_reader, writer))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
+        yield dsn.replace(f":{port}/", f":{listening.sockets[0].getsockname()[1]}/")
+
+
+async def test_a_pooler_that_refuses_startup_parameters_is_served(dsns, open_database, tenant):
+    async with pooler(dsns.superuser) as dsn, open_database(dsn=dsn, admin_dsn=dsns.superuser) as database:
+        await database.tenant(tenant).execute("insert into notes (title) values ('x')")
+        assert await database.tenant(tenant).fetchval("select current_user::text") == f"tenant_{tenant}"
+        with pytest.raises(RuntimeError, match="COMMIT"):
+            await database.tenant(tenant).execute("commit")
 
 
 async def test_use_after_close_is_unavailable(open_database, tenant):

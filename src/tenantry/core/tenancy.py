@@ -214,8 +214,12 @@ def tenant_rules(
     """``TenantRules`` from an operator's words. Raises ``ConfigurationError`` naming variable and entry."""
     allowed = frozenset(_operator_domain("MCP_HTTP_ALLOWED_DOMAINS", text) for text in allowed_domains)
     public = frozenset(_operator_domain("MCP_HTTP_PUBLIC_MAIL_DOMAINS", text) for text in more_public_domains)
+    names: dict[str, str] = {}
+    for key, name in mapping.items():
+        if names.setdefault(_mapping_key(key), _mapping_name(key, name)) != name:
+            raise ConfigurationError(f"MCP_HTTP_TENANT_MAPPING gives {key!r} two names: keep one of its spellings.")
     return TenantRules(
-        mapping={_mapping_key(key): _mapping_name(key, name) for key, name in mapping.items()},
+        mapping=names,
         personal=personal,
         allowed_domains=allowed or None,
         public_mail_domains=PUBLIC_MAIL_DOMAINS | public,

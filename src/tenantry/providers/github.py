@@ -170,8 +170,11 @@ class GitHubProvider:
             return {}
         if response.status != 200:
             self._refuse_or_wait("user/emails", response)
-        # The strict parser reads objects; a list is one member of one.
-        entries = self._client.object("user/emails", _wrapped(response))["list"]
+        # The strict parser reads objects; a list is the one member of one.
+        answer = self._client.object("user/emails", _wrapped(response))
+        entries = answer["list"]
+        if type(entries) is not list or len(answer) != 1:
+            self._client.unusable("user/emails", "body")
         primary = next((e for e in entries if isinstance(e, dict) and e.get("primary") is True), {})
         if primary.get("verified") is not True:
             return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import asyncpg
 from ...errors import ConfigurationError
 from .statements import identifier, literal, load, render
 
-_LOCK = 0x74656E616E747279  # "tenantry": one preparation of a database at a time, whichever process
+_LOCK_TIMEOUT = "10s"  # for the names we lock, and for each lock that a migration takes on tables in use
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ async def prepare(connection: Any) -> str:
 
 async def _install(connection: Any) -> None:
     async with connection.transaction():
-        await connection.execute("SELECT pg_catalog.pg_advisory_xact_lock($1)", _LOCK)
+        await lock(connection, "the database itself")
         if (await inspect(connection)).prepared:
             return
         database = await connection.fetchval("SELECT pg_catalog.current_database()")
@@ -80,3 +81,11 @@ def _database_identifier(name: str) -> str:
         return identifier(name)
     except ValueError:
         raise ConfigurationError(f"The database is called {name!r}: use a name of a-z, 0-9 and _ only.") from None
+
+
+async def lock(connection: Any, name: str) -> None:
+    """Hold ``name`` in this database until the transaction ends. Raises asyncpg's ``LockNotAvailableError``."""
+    # int8, and the same in every process
+    number = int.from_bytes(hashlib.sha256(b"tenantry:" + name.encode()).digest()[:8], "big", signed=True)
+    await connection.execute(f"SET LOCAL lock_timeout='{_LOCK_TIMEOUT}'")
+    await connection.execute("SELECT pg_catalog.pg_advisory_xact_lock($1)", number)

@@ -4,8 +4,7 @@ Nothing is opened until it is needed, so a server starts while its database is d
 then gets a 503. How a scope begins and ends is in ``scope.py``, how a tenant comes to be in ``tenants.py``.
 """
 
-# ruff: noqa: ASYNC109 - asyncpg's own parameter: unlike asyncio.timeout it also stops the statement on the
-# server
+# ruff: noqa: ASYNC109 - asyncpg's own parameter, which the server enforces as well
 
 from __future__ import annotations
 
@@ -20,10 +19,10 @@ import asyncpg
 
 from ...errors import ConfigurationError, Forbidden
 from ...model import MCPUserContext
-from .control import Login, inspect, prepare
+from .control import Login, inspect, lock, prepare
 from .scope import COMMIT, ROLLBACK, ScopedConnection, TenantConnection, ask, entering, reaching, unavailable
 from .statements import split
-from .tenants import Names, Provisioner, ensure_role, lock, names_of
+from .tenants import Names, Provisioner, ensure_role, names_of
 
 _CONNECT_SECONDS = 5.0
 _ACQUIRE_SECONDS = 10.0  # for a free connection: longer than that, and the client is better told to come back
@@ -90,8 +89,7 @@ class Database:
         migrations: Sequence[str] = (),
         command_timeout: float = 30.0,
     ) -> Self:
-        """A database to be connected to at first use; no I/O here, so it does not fail when the server is
-        down.
+        """A database to be connected to at first use: no I/O here, so a server that is down is no failure yet.
 
         ``dsn`` serves requests, with ``pool_size`` connections; ``admin_dsn`` makes tenants (CREATEROLE,
         owner of the database) and defaults to ``dsn``. ``create_tenants``: make an unknown tenant at its
@@ -113,7 +111,8 @@ class Database:
     async def close(self) -> None:
         """Wait for open scopes, for 10 s at most, and disconnect. Later use is ``Unavailable``."""
         self._closed = True
-        ready, self._prepared = self._prepared, None
+        async with self._preparing:  # what is being opened is closed as well
+            ready, self._prepared = self._prepared, None
         if ready is None:
             return
         if ready.provisioner:
@@ -134,9 +133,7 @@ class Database:
         await self.close()
 
     def tenant(self, tenant_id: str | MCPUserContext) -> TenantDatabase:
-        """The database as one tenant sees it. No check of who asks: for administrators and for
-        ``tenantry.postgres``.
-        """
+        """The database as one tenant sees it. Nobody checks who asks: for administration."""
         return TenantDatabase(self, tenant_id)
 
     async def ensure_tenant(self, tenant_id: str) -> None:
@@ -144,7 +141,10 @@ class Database:
 
         Raises ``Forbidden("tenant_unknown")``, ``Unavailable`` or ``ConfigurationError``.
         """
-        await self._ready_for(names_of(tenant_id))
+        ready = await self._ready_for(names_of(tenant_id))
+        if ready.provisioner is None:  # nobody to ask: whether the role can be entered is the answer
+            async with self.tenant_connection(tenant_id):
+                pass
 
     @asynccontextmanager
     async def tenant_connection(
@@ -236,9 +236,7 @@ class Database:
             await connection.close(timeout=_CLEAN_UP_SECONDS)
 
     async def _provisioner(self, connection: Any, admin: Any, login: Login) -> tuple[Provisioner | None, str | None]:
-        """Who makes tenants, and the role that request connections rest in; neither where this login may make
-        none.
-        """
+        """Who makes tenants, and the role that request connections rest in; neither if this login may make none."""
         admin_login = await inspect(connection)
         if not admin_login.may_make_roles:
             if self._create_tenants:
@@ -251,6 +249,7 @@ class Database:
         return provisioner, await _rest_role(connection, deployment, login)
 
     async def _request_pool(self, rest: str | None) -> Any:
+        resting = rest if rest and await self._may_rest(rest) else None
         return await asyncpg.create_pool(
             self._dsn,
             min_size=0,
@@ -261,8 +260,19 @@ class Database:
             connection_class=ScopedConnection,
             reset=ScopedConnection.clean,
             # RESET ROLE goes back to what a connection started with, so outside of a scope it is nobody.
-            server_settings={"role": rest} if rest else None,
+            server_settings={"role": resting} if resting else None,
         )
+
+    async def _may_rest(self, rest: str) -> bool:
+        """Whether connections can start in a role. PgBouncer knows no such parameter; outside of a scope they are
+        then the login itself, and ``TenantConnection.check`` alone stops what follows a stray COMMIT.
+        """
+        try:
+            connection = await asyncpg.connect(self._dsn, timeout=_CONNECT_SECONDS, server_settings={"role": rest})
+        except asyncpg.ProtocolViolationError:  # 08P01, "unsupported startup parameter: role"
+            return False
+        await connection.close(timeout=_CLEAN_UP_SECONDS)
+        return True
 
 
 class TenantDatabase:

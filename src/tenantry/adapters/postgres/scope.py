@@ -14,8 +14,7 @@ The role is a wall against mistakes. It is none against SQL written by a tenant 
 say SET ROLE itself. Never run such text here.
 """
 
-# ruff: noqa: ASYNC109 - asyncpg's own parameter: unlike asyncio.timeout it also stops the statement on the
-# server
+# ruff: noqa: ASYNC109 - asyncpg's own parameter, which the server enforces as well
 
 from __future__ import annotations
 
@@ -65,13 +64,14 @@ def unavailable(error: BaseException) -> Unavailable:
 def reaching() -> Iterator[None]:
     """Around connecting and provisioning: what says that the database is out of reach becomes ``Unavailable``.
 
-    A TimeoutError does (an OSError since Python 3.11), and an InterfaceError: the pool or the connection is closed.
+    A TimeoutError does (an OSError since Python 3.11), an InterfaceError (the pool or the connection is closed),
+    and a lock that somebody else keeps.
     """
     try:
         yield
     except asyncpg.exceptions.ClientConfigurationError:
         raise  # a malformed DSN, which is a ValueError too
-    except (*_LOST, asyncpg.InterfaceError) as error:
+    except (*_LOST, asyncpg.InterfaceError, asyncpg.LockNotAvailableError) as error:
         raise unavailable(error) from error
 
 

@@ -32,7 +32,7 @@ scratch=$1; shift
 { read -r _ <&3 || {
     kill -INT $$; n=0
     while kill -0 $$ && [ $n -lt 200 ]; do sleep 0.05; n=$((n+1)); done
-    [ -z "$scratch" ] || rm -rf -- "$scratch"
+    [ -z "$scratch" ] || rm -rf -- "$scratch/pgdata" "$scratch"
   } 2>/dev/null
 } &
 exec 3<&-

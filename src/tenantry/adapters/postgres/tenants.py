@@ -1,5 +1,4 @@
-"""How a tenant comes to be: a schema, a role that may use it and own nothing, and a line in the control
-schema.
+"""How a tenant comes to be: a schema, a role that may use it and owns nothing, a line in the control schema.
 
 One transaction for each tenant, under a lock on its name: concurrent first requests make it once, and a crash
 in the middle leaves nothing. The application's own tables come as an ordered sequence of SQL scripts; a
@@ -9,7 +8,6 @@ tenant's ``version`` is how many of them it has.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +16,11 @@ from typing import Any
 import asyncpg
 
 from ...core.tenancy import schema_name
-from ...errors import ConfigurationError, Forbidden, Unavailable
-from .control import Login
+from ...errors import ConfigurationError, Forbidden
+from .control import Login, lock
 from .statements import identifier, literal, load, render, split
 
 _REMEMBERED = 10_000  # names of tenants known to be ready: about 1 MB; one forgotten costs a look-up of 1 ms
-_LOCK_TIMEOUT = "10s"  # for the lock on the tenant, and for each that a migration takes on tables in use
 _PRIVILEGES = "SELECT, INSERT, UPDATE, DELETE"
 
 
@@ -116,8 +113,6 @@ class Provisioner:
         try:
             async with connection.transaction():
                 await self._make_locked(connection, names)
-        except asyncpg.LockNotAvailableError as error:
-            raise Unavailable("database_unavailable", retry_after=5, detail="tenant is being made") from error
         except asyncpg.InsufficientPrivilegeError as error:
             raise ConfigurationError(f"The login that makes tenants lacks a right: {error}.") from error
 
@@ -221,11 +216,3 @@ def _login_identifier(name: str) -> str:
         return identifier(name)
     except ValueError:
         raise ConfigurationError(f"The database login is called {name!r}: use a name of a-z, 0-9 and _ only.") from None
-
-
-async def lock(connection: Any, name: str) -> None:
-    """Hold ``name`` in this database until the transaction ends. Raises asyncpg's ``LockNotAvailableError``."""
-    # int8, and the same in every process
-    number = int.from_bytes(hashlib.sha256(b"tenantry:" + name.encode()).digest()[:8], "big", signed=True)
-    await connection.execute(f"SET LOCAL lock_timeout='{_LOCK_TIMEOUT}'")
-    await connection.execute("SELECT pg_catalog.pg_advisory_xact_lock($1)", number)
