@@ -1,0 +1,39 @@
+"""A server on the official MCP SDK 2.x behind tenantry: three lines mount it, one names the caller in a tool.
+
+    pip install 'tenantry[mcp]'
+    export MCP_HTTP_ENVIRONMENT=development MCP_HTTP_API_KEY=only-for-this-machine
+    python examples/mcp_server.py
+
+    curl -s http://127.0.0.1:8000/mcp -H 'X-API-Key: only-for-this-machine' \
+      -H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' \
+      -d '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami","arguments":{}}}'
+
+In production ``tenantry serve --app mcp_server:inner`` does the same, with TLS and signals.
+"""
+
+from typing import Any
+
+import uvicorn
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.transport_security import TransportSecuritySettings
+
+from tenantry import Settings, TenantryMiddleware, current_user
+
+mcp = MCPServer("example")
+
+
+@mcp.tool()
+async def whoami(ctx: Context[Any, Any]) -> dict[str, str]:
+    """Who you are to this server, and for which tenant."""
+    user = current_user(ctx)
+    return {"user_id": user.user_id, "tenant_id": user.tenant_id}
+
+
+settings = Settings()
+# tenantry checks Host and Origin; the SDK's own check would serve the names of this machine only.
+unchecked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+inner = mcp.streamable_http_app(stateless_http=True, json_response=True, transport_security=unchecked)
+app = TenantryMiddleware(inner, settings=settings)
+
+if __name__ == "__main__":
+    uvicorn.run(app, host=settings.host, port=settings.port, access_log=False, proxy_headers=False)
