@@ -1,4 +1,4 @@
-"""The server side of the benches over sockets: ``python -m bench.serve bare|tool open|gated`` in a child process.
+"""The server side of the benches over sockets: ``python -m bench.serve bare|tool open|gated|floor`` in a child process.
 
 One uvicorn worker on loopback, pinned to one core; the child says its port and its tokens in one line of JSON and
 ends when its standard input does, so also when the bench is killed.
@@ -7,7 +7,9 @@ ends when its standard input does, so also when the bench is killed.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -15,9 +17,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import uvicorn
 
+from .floor import Floor
 from .measure import clean_environment, pin
 from .stack import bare, stack
 
@@ -28,10 +32,16 @@ SERVER_CORE, CLIENT_CORE = 0, 1
 class Served:
     """A running child; ``tokens`` are those its gate lets in; ``parser`` and ``loop`` are what uvicorn chose."""
 
+    pid: int
     port: int
     tokens: dict[str, str]
     parser: str
     loop: str
+
+    def cpu(self) -> float:
+        """Seconds of CPU that the child has used; 0.0 where the system does not say (only Linux does)."""
+        spent = Path(f"/proc/{self.pid}/schedstat")
+        return int(spent.read_text().split()[0]) / 1e9 if spent.exists() else 0.0
 
 
 @contextmanager
@@ -62,9 +72,10 @@ async def _serve(kind: str, gate: str) -> None:
     else:
         app = bare
     tokens = {}
-    if gate == "gated":
+    if gate != "open":
         gated = stack(app)
-        app, tokens = gated.app, {"id_token": gated.id_token, "access_token": gated.access_token}
+        app = gated.app if gate == "gated" else Floor(app, gated.id_token)
+        tokens = {"id_token": gated.id_token, "access_token": gated.access_token}
     # The protocol is named because asyncio sets TCP_NODELAY only where it is.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
@@ -75,7 +86,7 @@ async def _serve(kind: str, gate: str) -> None:
     threading.Thread(target=_end_with_stdin, args=(server,), daemon=True).start()
     port, parser = listener.getsockname()[1], config.http_protocol_class.__name__
     loop = type(asyncio.get_running_loop()).__module__
-    print(json.dumps({"port": port, "tokens": tokens, "parser": parser, "loop": loop}), flush=True)
+    print(json.dumps({"pid": os.getpid(), "port": port, "tokens": tokens, "parser": parser, "loop": loop}), flush=True)
     await server.serve(sockets=[listener])
 
 
@@ -85,12 +96,10 @@ def _end_with_stdin(server: uvicorn.Server) -> None:
 
 
 def main() -> None:
-    try:
-        import uvloop
-    except ImportError:
-        asyncio.run(_serve(sys.argv[1], sys.argv[2]))
-    else:
-        uvloop.run(_serve(sys.argv[1], sys.argv[2]))
+    """On uvloop where it is installed, as uvicorn would."""
+    loop = importlib.import_module("uvloop").new_event_loop if importlib.util.find_spec("uvloop") else None
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(_serve(sys.argv[1], sys.argv[2]))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What is measured: the gate as it runs in production, and the bare application behind it.
 
-Production settings, one public host, Google configured, no rate limit, log level "warning". What Google would
+Production settings, one public host, Google configured, no rate limit, only errors logged. What Google would
 answer over HTTPS is handed in (``FakeFetch``): nothing here leaves the process.
 """
 
@@ -64,7 +64,7 @@ class Stack:
 
 def stack(app: App, *, fetch: Fetch | None = None, clock: Clock | None = None, **options: Any) -> Stack:
     """``app`` behind the gate of a production server. ``options`` override settings."""
-    logging.getLogger("tenantry").setLevel(logging.WARNING)
+    logging.getLogger("tenantry").setLevel(logging.ERROR)
     idp = DevIdp(clock=clock)
     settings = Settings(
         **{

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.support import Door, World, a_world, together
 
 from tenantry import TokenValidator
 from tenantry.adapters.memory import MemoryQuotaStore, OpenDirectory
@@ -26,7 +27,6 @@ from tenantry.observations import Admitted, InternalError, Refused
 from tenantry.quotas import Quotas
 from tenantry.testing import FrozenClock, Recorder
 from tenantry.verdicts import VerdictCache
-from tests.support import Door, World, a_world, together
 
 pytestmark = pytest.mark.anyio
 
@@ -296,9 +296,23 @@ async def test_a_credential_is_shown_to_exactly_one_provider(world: World, kind:
 
 
 @pytest.mark.parametrize(
-    "token", ["k" * 20, "sk-made-up", "xoxb-1-2", "AKIAIOSFODNN7EXAMPLE", "glpat-x", "npm_x", "hf_x", "nothing", "a.b.c",
-              "a.b.c.d.e", "a" * 32, "mcpk_live_x", "eyJhbGciOiJub25lIn0.e30."]
-)  # fmt: skip
+    "token",
+    [
+        "k" * 20,
+        "sk-made-up",
+        "xoxb-1-2",
+        "AKIAIOSFODNN7EXAMPLE",
+        "glpat-x",
+        "npm_x",
+        "hf_x",
+        "nothing",
+        "a.b.c",
+        "a.b.c.d.e",
+        "a" * 32,
+        "mcpk_live_x",
+        "eyJhbGciOiJub25lIn0.e30.",
+    ],
+)
 async def test_what_belongs_to_no_remote_provider_is_shown_to_none(world: World, token: str) -> None:
     door = world.door(api_keys={"k" * 20: {"name": "k"}})
     for hint in (None, "google", "github", "auth0"):
@@ -327,7 +341,11 @@ async def test_a_proof_under_one_hint_is_no_proof_under_another(world: World, do
 
 async def test_a_provider_that_is_not_configured_is_not_asked(world: World) -> None:
     door = world.door(only=["auth0"])
-    for token in (world.idp.google.access_token("ann"), world.idp.github.token("octo"), world.idp.google.id_token("ann")):
+    for token in (
+        world.idp.google.access_token("ann"),
+        world.idp.github.token("octo"),
+        world.idp.google.id_token("ann"),
+    ):
         assert (await door.refuse(token)).status == 401
     assert len(world.idp.calls) == 0
 
@@ -380,7 +398,9 @@ def claims(**changes: Any) -> VerifiedClaims:
     return replace(VerifiedClaims("google", "access_token", "1", Claims.of({"sub": "1"}), None), **changes)
 
 
-def a_gate(provider: Fake, seen: Any, *, directory: Any = None, tenant: Quota | None = None, user: Quota | None = None) -> Gate:
+def a_gate(
+    provider: Fake, seen: Any, *, directory: Any = None, tenant: Quota | None = None, user: Quota | None = None
+) -> Gate:
     clock = FrozenClock()
     return Gate(
         [provider],

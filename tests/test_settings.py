@@ -24,8 +24,9 @@ OWN = apikeys.compose_key("live", b"\x01" * 8, b"\x02" * 32)
 ANOTHER = apikeys.compose_key("live", b"\x01" * 8, b"\x03" * 32)
 PROD = {"MCP_HTTP_PUBLIC_URL": "https://mcp.example.com/mcp", "MCP_HTTP_GOOGLE_CLIENT_ID": "ours"}
 DEV = {"MCP_HTTP_ENVIRONMENT": "development", "MCP_HTTP_API_KEY": "dev-key-123"}
-LATER = """OIDC_PROVIDERS INTROSPECTION_PROVIDERS TOOL_PERMISSIONS ANONYMOUS_METHODS RATE_LIMIT_ANONYMOUS RATE_LIMIT_STORE
-    RATE_LIMIT_ON_ERROR TRUSTED_PROXIES HSTS_MAX_AGE AUDIT_SINKS AUDIT_ON_ERROR AUDIT_EMAIL AUDIT_HMAC_KEY METRICS""".split()
+LATER = """OIDC_PROVIDERS INTROSPECTION_PROVIDERS TOOL_PERMISSIONS ANONYMOUS_METHODS RATE_LIMIT_ANONYMOUS
+    RATE_LIMIT_STORE RATE_LIMIT_ON_ERROR TRUSTED_PROXIES HSTS_MAX_AGE AUDIT_SINKS AUDIT_ON_ERROR AUDIT_EMAIL
+    AUDIT_HMAC_KEY METRICS""".split()
 
 Set = Callable[..., None]
 
@@ -100,9 +101,14 @@ def test_settings_cannot_be_changed_afterwards(env: Set) -> None:
 
 @pytest.mark.parametrize(
     ("name", "meant"),
-    [("GOOGLE_CLIENTID", "GOOGLE_CLIENT_ID"), ("AUTH0_AUDIENCES", "AUTH0_AUDIENCE"), ("ALLOWED_DOMAIN", "ALLOWED_DOMAINS"),
-     ("google_client_id", "GOOGLE_CLIENT_ID"), ("APIKEY", "API_KEY")],
-)  # fmt: skip
+    [
+        ("GOOGLE_CLIENTID", "GOOGLE_CLIENT_ID"),
+        ("AUTH0_AUDIENCES", "AUTH0_AUDIENCE"),
+        ("ALLOWED_DOMAIN", "ALLOWED_DOMAINS"),
+        ("google_client_id", "GOOGLE_CLIENT_ID"),
+        ("APIKEY", "API_KEY"),
+    ],
+)
 def test_a_mistyped_variable_is_refused_with_the_one_that_was_meant(env: Set, name: str, meant: str) -> None:
     env(PROD, **{name: "secret-value-of-mine"})
     words = told()
@@ -130,7 +136,9 @@ def test_an_empty_value_is_refused_for_every_variable(env: Set, name: str, value
     assert told() == f"MCP_HTTP_{name} is set but empty: give it a value or unset it."
 
 
-@pytest.mark.parametrize("name", ["GOOGLE_CLIENT_ID", "ALLOWED_DOMAINS", "DEFAULT_PERMISSIONS", "CORS_ORIGINS", "EXEMPT_PATHS"])
+@pytest.mark.parametrize(
+    "name", ["GOOGLE_CLIENT_ID", "ALLOWED_DOMAINS", "DEFAULT_PERMISSIONS", "CORS_ORIGINS", "EXEMPT_PATHS"]
+)
 @pytest.mark.parametrize("value", [",", "a,", ",a", "a,,b", "a, ,b"])
 def test_an_empty_entry_of_a_list_is_refused(env: Set, name: str, value: str) -> None:
     env(PROD, **{name: value})
@@ -139,11 +147,20 @@ def test_an_empty_entry_of_a_list_is_refused(env: Set, name: str, value: str) ->
     assert "separated by commas" in words
 
 
-@pytest.mark.parametrize("name", ["GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET", "AUTH0_DOMAIN", "AUTH0_AUDIENCE", "PORT", "DATABASE_URL"])
+@pytest.mark.parametrize(
+    "name", ["GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET", "AUTH0_DOMAIN", "AUTH0_AUDIENCE", "PORT", "DATABASE_URL"]
+)
 def test_an_empty_fallback_is_refused_as_well_unless_ours_is_set(env: Set, name: str) -> None:
     env({"MCP_HTTP_PUBLIC_URL": "https://x.example", "MCP_HTTP_API_KEY": KEY, name: " "})
     assert told() == f"{name} is set but empty: give it a value or unset it."
-    env(PROD, AUTH0_DOMAIN="a.example", AUTH0_AUDIENCE="x", PORT="1", DATABASE_CONNECTION_STRING="postgresql://x", GOOGLE_CLIENT_SECRET="s")
+    env(
+        PROD,
+        AUTH0_DOMAIN="a.example",
+        AUTH0_AUDIENCE="x",
+        PORT="1",
+        DATABASE_CONNECTION_STRING="postgresql://x",
+        GOOGLE_CLIENT_SECRET="s",
+    )
     assert Settings()
 
 
@@ -159,7 +176,9 @@ def test_an_empty_fallback_is_refused_as_well_unless_ours_is_set(env: Set, name:
     ],
 )
 def test_other_programs_names_are_read_and_ours_come_first(env: Set, name: str, field: str, expected: Any) -> None:
-    env({"MCP_HTTP_PUBLIC_URL": "https://x.example", "AUTH0_DOMAIN": "d.example", "AUTH0_AUDIENCE": "a", name: "theirs"})
+    env(
+        {"MCP_HTTP_PUBLIC_URL": "https://x.example", "AUTH0_DOMAIN": "d.example", "AUTH0_AUDIENCE": "a", name: "theirs"}
+    )
     assert getattr(Settings(), field) == expected
     env({f"MCP_HTTP_{name}": "own"})
     assert getattr(Settings(), field) == (("own",) if isinstance(expected, tuple) else "own")
@@ -258,10 +277,21 @@ def test_production_needs_its_public_url_once_somebody_can_sign_in(env: Set) -> 
 
 @pytest.mark.parametrize(
     "url",
-    ["http://mcp.example.com/mcp", "mcp.example.com/mcp", "https://", "https:///mcp", "https://mcp.example.com/mcp?x=1", "ftp://mcp.example.com",
-     "https://mcp.example.com/#x", "https://user:hunter2@mcp.example.com/", "https://mcp.exämple.com/", "https://mcp example.com", "http://127.0.0.1:8000/mcp",
-     "javascript:alert(1)"],
-)  # fmt: skip
+    [
+        "http://mcp.example.com/mcp",
+        "mcp.example.com/mcp",
+        "https://",
+        "https:///mcp",
+        "https://mcp.example.com/mcp?x=1",
+        "ftp://mcp.example.com",
+        "https://mcp.example.com/#x",
+        "https://user:hunter2@mcp.example.com/",
+        "https://mcp.exämple.com/",
+        "https://mcp example.com",
+        "http://127.0.0.1:8000/mcp",
+        "javascript:alert(1)",
+    ],
+)
 def test_a_public_url_that_clients_could_not_use_is_refused(env: Set, url: str) -> None:
     env(PROD | {"MCP_HTTP_PUBLIC_URL": url})
     assert told().startswith("MCP_HTTP_PUBLIC_URL is ")
@@ -273,7 +303,10 @@ def test_the_github_address_is_https(env: Set, url: str) -> None:
     assert told().startswith("MCP_HTTP_GITHUB_API_URL is ")
 
 
-@pytest.mark.parametrize("domain", ["acme.eu.auth0.com/path", "http://acme.eu.auth0.com", "http://127.0.0.1:1", "a b", "acme.eu.auth0.com?x=1", "/"])
+@pytest.mark.parametrize(
+    "domain",
+    ["acme.eu.auth0.com/path", "http://acme.eu.auth0.com", "http://127.0.0.1:1", "a b", "acme.eu.auth0.com?x=1", "/"],
+)
 def test_the_auth0_domain_is_a_host_name(env: Set, domain: str) -> None:
     env(PROD, AUTH0_DOMAIN=domain, AUTH0_AUDIENCE="x")
     assert told().startswith("MCP_HTTP_AUTH0_DOMAIN is ")
@@ -285,7 +318,9 @@ def test_development_is_served_on_this_machine_only(env: Set, host: str) -> None
     assert told().startswith(f"MCP_HTTP_HOST is {host!r}")
 
 
-@pytest.mark.parametrize("url", ["http://10.0.0.1:80", "https://127.0.0.1", "http://accounts.google.com", "http://127.0.0.1.evil.example"])
+@pytest.mark.parametrize(
+    "url", ["http://10.0.0.1:80", "https://127.0.0.1", "http://accounts.google.com", "http://127.0.0.1.evil.example"]
+)
 def test_google_s_address_changes_only_to_this_machine(env: Set, url: str) -> None:
     env(DEV, GOOGLE_CLIENT_ID="ours", GOOGLE_BASE_URL=url)
     assert told().startswith("MCP_HTTP_GOOGLE_BASE_URL may be set in development only")
@@ -298,7 +333,7 @@ def test_google_s_address_never_changes_in_production(env: Set) -> None:
 
 @pytest.mark.parametrize("name", ["GITHUB_API_URL", "AUTH0_DOMAIN", "GOOGLE_BASE_URL", "PUBLIC_URL"])
 def test_in_development_every_address_may_be_this_machine(env: Set, name: str) -> None:
-    env(DEV, GOOGLE_CLIENT_ID="ours", AUTH0_DOMAIN="a.example", AUTH0_AUDIENCE="x", **{})
+    env(DEV, GOOGLE_CLIENT_ID="ours", AUTH0_DOMAIN="a.example", AUTH0_AUDIENCE="x")
     env(**{name: "http://127.0.0.1:9000"})
     assert assembled()
 
@@ -315,14 +350,34 @@ def test_two_providers_for_one_issuer_are_refused(env: Set) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("ENVIRONMENT", "staging"), ("ENVIRONMENT", "Production"), ("PORT", "x"), ("PORT", "65536"), ("PORT", "-1"),
-        ("TOKEN_CACHE_TTL", "0"), ("TOKEN_CACHE_TTL", "3601"), ("TOKEN_CACHE_TTL", "nan"), ("TOKEN_CACHE_SIZE", "0"), ("CLOCK_SKEW", "-1"),
-        ("CLOCK_SKEW", "301"), ("CLOCK_SKEW", "nan"), ("PERSONAL_DOMAINS", "everybody"), ("TENANT_PROVISIONING", "x"), ("GITHUB_ENABLED", "perhaps"),
-        ("GITHUB_BINDING", "any"), ("AUTH0_PERMISSIONS_FROM", "union"), ("LOG_LEVEL", "loud"), ("DB_POOL_SIZE", "0"),
-        ("RATE_LIMIT_TENANT", "600"), ("RATE_LIMIT_TENANT", "0/60"), ("RATE_LIMIT_TENANT", "600/0"), ("RATE_LIMIT_TENANT", "x/y"),
-        ("RATE_LIMIT_TENANT", "-1/60"), ("RATE_LIMIT_USER", "1/1e9"), ("RATE_LIMIT_TENANT", "1/nan"),
+        ("ENVIRONMENT", "staging"),
+        ("ENVIRONMENT", "Production"),
+        ("PORT", "x"),
+        ("PORT", "65536"),
+        ("PORT", "-1"),
+        ("TOKEN_CACHE_TTL", "0"),
+        ("TOKEN_CACHE_TTL", "3601"),
+        ("TOKEN_CACHE_TTL", "nan"),
+        ("TOKEN_CACHE_SIZE", "0"),
+        ("CLOCK_SKEW", "-1"),
+        ("CLOCK_SKEW", "301"),
+        ("CLOCK_SKEW", "nan"),
+        ("PERSONAL_DOMAINS", "everybody"),
+        ("TENANT_PROVISIONING", "x"),
+        ("GITHUB_ENABLED", "perhaps"),
+        ("GITHUB_BINDING", "any"),
+        ("AUTH0_PERMISSIONS_FROM", "union"),
+        ("LOG_LEVEL", "loud"),
+        ("DB_POOL_SIZE", "0"),
+        ("RATE_LIMIT_TENANT", "600"),
+        ("RATE_LIMIT_TENANT", "0/60"),
+        ("RATE_LIMIT_TENANT", "600/0"),
+        ("RATE_LIMIT_TENANT", "x/y"),
+        ("RATE_LIMIT_TENANT", "-1/60"),
+        ("RATE_LIMIT_USER", "1/1e9"),
+        ("RATE_LIMIT_TENANT", "1/nan"),
     ],
-)  # fmt: skip
+)
 def test_a_value_that_makes_no_sense_is_refused_by_name(env: Set, name: str, value: str) -> None:
     env(PROD, **{name: value})
     assert f"MCP_HTTP_{name}" in told() or (name == "PORT" and "PORT" in told())
@@ -372,7 +427,9 @@ def test_an_impossible_mapping_is_refused_with_the_entry(env: Set, mapping: str,
     assert words in said
 
 
-@pytest.mark.parametrize("domain", ["*", "example", ".example.com", "example.com.", "*.example.com", "exa_mple.com", "@example.com"])
+@pytest.mark.parametrize(
+    "domain", ["*", "example", ".example.com", "example.com.", "*.example.com", "exa_mple.com", "@example.com"]
+)
 def test_an_allowed_domain_must_be_one(env: Set, domain: str) -> None:
     env(PROD, ALLOWED_DOMAINS=f"good.example, {domain}")
     assert told().startswith("MCP_HTTP_ALLOWED_DOMAINS holds")
@@ -402,7 +459,14 @@ def test_a_short_key_is_refused_in_production_with_a_way_to_make_one(env: Set, k
 
 
 @pytest.mark.parametrize(
-    "key", ["changeme" * 4, "changeme-changeme-1234567890-ABCDEFG", "x" * 40, "12345678901234567890123456789012", "my-super-SECRET-of-abcdefghijklmnop"]
+    "key",
+    [
+        "changeme" * 4,
+        "changeme-changeme-1234567890-ABCDEFG",
+        "x" * 40,
+        "12345678901234567890123456789012",
+        "my-super-SECRET-of-abcdefghijklmnop",
+    ],
 )
 def test_a_guessable_key_is_refused_in_production(env: Set, key: str) -> None:
     env(API_KEY=key)
@@ -416,7 +480,9 @@ def test_in_development_a_short_key_will_do(env: Set) -> None:
 
 
 @pytest.mark.parametrize("mode", [{}, {"MCP_HTTP_ENVIRONMENT": "development"}])
-@pytest.mark.parametrize("key", ["gho_" + "a" * 36, "ya29." + "aB3" * 12, "sk-" + "aB3" * 12, "aaaaaaaaaaaaaaaaaaaa.bB3.cC4" + "dD5" * 5])
+@pytest.mark.parametrize(
+    "key", ["gho_" + "a" * 36, "ya29." + "aB3" * 12, "sk-" + "aB3" * 12, "aaaaaaaaaaaaaaaaaaaa.bB3.cC4" + "dD5" * 5]
+)
 def test_a_key_that_looks_like_a_token_of_somebody_else_is_refused(env: Set, mode: dict[str, str], key: str) -> None:
     env(mode, API_KEY=key)
     words = told()
@@ -424,7 +490,9 @@ def test_a_key_that_looks_like_a_token_of_somebody_else_is_refused(env: Set, mod
     assert key not in words
 
 
-@pytest.mark.parametrize("key", ["with a blank " * 4, "quote\"" * 8, "ümlaut-" * 8, "new\nline" * 8, KEY + ":", "{" + KEY])
+@pytest.mark.parametrize(
+    "key", ["with a blank " * 4, 'quote"' * 8, "ümlaut-" * 8, "new\nline" * 8, KEY + ":", "{" + KEY]
+)
 def test_a_key_that_fits_no_header_is_refused(env: Set, key: str) -> None:
     env(API_KEY=key)
     words = told()
@@ -454,9 +522,19 @@ def test_two_keys_with_one_id_are_refused(env: Set) -> None:
 
 @pytest.mark.parametrize(
     "entry",
-    ["5", "null", "[]", "{}", '{"name": ""}', '{"name": "a", "expires": 1}', '{"name": "a", "permissions": "x"}', '{"name": "a", "id": "a b"}',
-     '{"name": "a", "expires_at": "soon"}', '{"name": "a", "tenant_id": 5}'],
-)  # fmt: skip
+    [
+        "5",
+        "null",
+        "[]",
+        "{}",
+        '{"name": ""}',
+        '{"name": "a", "expires": 1}',
+        '{"name": "a", "permissions": "x"}',
+        '{"name": "a", "id": "a b"}',
+        '{"name": "a", "expires_at": "soon"}',
+        '{"name": "a", "tenant_id": 5}',
+    ],
+)
 def test_a_malformed_entry_is_refused_without_the_key(env: Set, entry: str) -> None:
     env(API_KEYS=f'{{"{KEY}": {entry}}}')
     words = told()
@@ -555,8 +633,21 @@ def test_a_name_of_a_later_version_in_the_file_is_refused(env: Set, file: Callab
     assert f"MCP_HTTP_{line.split(' ')[0].upper()}" in told()
 
 
-@pytest.mark.parametrize("line", ['google_client_id = ""', "google_client_id = []", 'allowed_domains = ""', 'public_url = ""', 'github_client_secret = ""',
-                                  'api_key = ""', 'auth0_domain = ""', "default_permissions = []", 'auth0_organizations = []', 'tenant_mapping = ""'])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        'google_client_id = ""',
+        "google_client_id = []",
+        'allowed_domains = ""',
+        'public_url = ""',
+        'github_client_secret = ""',
+        'api_key = ""',
+        'auth0_domain = ""',
+        "default_permissions = []",
+        "auth0_organizations = []",
+        'tenant_mapping = ""',
+    ],
+)
 def test_an_empty_value_in_the_file_is_refused(env: Set, file: Callable[[str], None], line: str) -> None:
     base = {"public_url": '"https://x.example"', "google_client_id": '"x"'}
     name = line.split(" ")[0]

@@ -19,7 +19,9 @@ anyio = pytest.mark.anyio
 TENANT = Tenant("acme_example", "domain", named=False)
 
 
-def a_cache(clock: FrozenClock | None = None, *, version: bytes = b"1", ttl: float = 300, size: int = 100) -> VerdictCache:
+def a_cache(
+    clock: FrozenClock | None = None, *, version: bytes = b"1", ttl: float = 300, size: int = 100
+) -> VerdictCache:
     return VerdictCache(clock or FrozenClock(), version, ttl=ttl, size=size)
 
 
@@ -60,7 +62,10 @@ def test_two_tokens_that_begin_alike_have_two_keys() -> None:
     assert len({key_of(cache, prefix + end) for end in ("a", "b", "")}) == 3
 
 
-@given(st.tuples(st.binary(), st.sampled_from([None, "a", "b", "bearer"])), st.tuples(st.binary(), st.sampled_from([None, "a"])))
+@given(
+    st.tuples(st.binary(), st.sampled_from([None, "a", "b", "bearer"])),
+    st.tuples(st.binary(), st.sampled_from([None, "a"])),
+)
 def test_no_two_pairs_of_credential_and_hint_share_a_key(one: tuple[bytes, Any], two: tuple[bytes, Any]) -> None:
     cache = a_cache()
     keys = [cache.key(Credential(secret), hint) for secret, hint in (one, two)]
@@ -272,8 +277,16 @@ def test_claims_come_out_of_the_cache_as_they_went_in(claims: dict[str, Any]) ->
     named=st.booleans(),
 )
 def test_a_context_comes_out_of_the_cache_as_it_went_in(
-    subject: str, email: Any, verified: bool, permissions: Any, roles: Any, client: Any, user_id: str, source: Any, named: bool
-) -> None:  # fmt: skip
+    subject: str,
+    email: Any,
+    verified: bool,
+    permissions: Any,
+    roles: Any,
+    client: Any,
+    user_id: str,
+    source: Any,
+    named: bool,
+) -> None:
     user = MCPUserContext(
         user_id, "google", subject, "t", email, verified, None, email, permissions, roles, client, 2e9, Claims.of({})
     )

@@ -11,6 +11,7 @@ quota are asked every time.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from .core.matching import Routes, match
 from .core.policy import Policy
 from .core.tenancy import TenantRules
 from .errors import InternalFailure, Refusal
-from .model import Admission, Credential, MCPUserContext, Tenant
+from .model import Admission, Claims, Credential, MCPUserContext, Tenant
 from .observations import Admitted, InternalError, Refused
 from .ports import Observer, TenantDirectory
 from .providers.base import Provider
@@ -76,6 +77,7 @@ class Gate:
             user, tenant = known
         else:
             user, tenant = await self._flights.run(key, partial(self._prove, credential, hint, key))
+            user = _unshared(user)
         await self._directory.admit(tenant)
         await self._quotas.spend(user)
         self._observe(Admitted(user.user_id, user.tenant_id, user.provider, known is not None))
@@ -108,3 +110,10 @@ class Gate:
         await self._flights.aclose()
         for provider in self.providers.values():
             await provider.aclose()
+
+
+def _unshared(user: MCPUserContext) -> MCPUserContext:
+    """The same context with claims of its own: everybody who waited for one proof was given one object, and what one
+    request does to a list inside it must not reach another."""
+    claims = user.claims if type(user.claims) is Claims else Claims.of(user.claims)
+    return replace(user, claims=Claims(claims.raw))

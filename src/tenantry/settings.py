@@ -8,13 +8,24 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -30,6 +41,7 @@ from .core.tenancy import check_tenant_id
 from .errors import ConfigurationError
 
 PREFIX = "MCP_HTTP_"
+_EMPTY = "is set but empty: give it a value or unset it"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 # Part of the agreed vocabulary, refused until this version can honour them: a setting that is read and ignored
@@ -137,7 +149,9 @@ class Settings(BaseSettings):
     database_connection_string: SecretStr | None = Field(
         None, validation_alias=_both("DATABASE_CONNECTION_STRING", "DATABASE_URL")
     )
-    direct_database_url: SecretStr | None = None
+    direct_database_url: SecretStr | None = Field(
+        None, validation_alias=_both("DIRECT_DATABASE_URL", "DIRECT_DATABASE_URL")
+    )
     db_pool_size: int = Field(10, ge=1, le=200)
     tenant_migrations: Path | None = None
 
@@ -166,12 +180,26 @@ class Settings(BaseSettings):
     exempt_paths: CommaList = ("/livez", "/readyz")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_empty(cls, value: Any) -> Any:
+        """Wherever it comes from: an empty value is an error, never "anything goes"."""
+        if isinstance(value, str) and not value.strip():
+            raise ValueError(_EMPTY)
+        return value
+
     def __init__(self, **values: Any) -> None:
         _refuse_unknown(os.environ)
         try:
             super().__init__(**values)
         except ValidationError as error:
             raise ConfigurationError(_sentences(error)) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            place = re.search(r"\(at [^()]*\)$", str(error))  # the rest may quote the file
+            raise ConfigurationError(
+                f"{PREFIX}CONFIG_FILE names {os.environ[PREFIX + 'CONFIG_FILE']!r}, which is not TOML"
+                f"{f' {place[0]}' if place else ''}."
+            ) from None
         except SettingsError as error:
             raise ConfigurationError(f"{_variable_in(str(error))} is not valid JSON.") from None
         _check(self)
@@ -227,10 +255,26 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
         if name in _NOT_YET:
             raise ConfigurationError(f"{name} is not supported by this version of tenantry yet: unset it.")
         if name not in known:
-            close = difflib.get_close_matches(name, known | _NOT_YET, 1)
-            raise ConfigurationError(f"{name} is not a setting{f': did you mean {close[0]}?' if close else '.'}")
+            raise ConfigurationError(f"{name} is not a setting{_meant(name, known | _NOT_YET)}")
         if not environ[name].strip():
-            raise ConfigurationError(f"{name} is set but empty: give it a value or unset it.")
+            raise ConfigurationError(f"{name} {_EMPTY}.")
+    for field in Settings.model_fields.values():
+        _refuse_empty_fallback(field.validation_alias, environ)
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    """Compared without the prefix, which would make everything resemble everything."""
+    close = difflib.get_close_matches(name[len(PREFIX) :].upper(), [entry[len(PREFIX) :] for entry in known], 1)
+    return f": did you mean {PREFIX}{close[0]}?" if close else "."
+
+
+def _refuse_empty_fallback(names: Any, environ: Mapping[str, str]) -> None:
+    """Another program's variable counts as set where ours is not."""
+    if not isinstance(names, AliasChoices):
+        return
+    name = next((str(name) for name in names.choices if name in environ), None)
+    if name is not None and not environ[name].strip():
+        raise ConfigurationError(f"{name} {_EMPTY}.")
 
 
 def _readable(path: str) -> Path:
@@ -252,6 +296,8 @@ def _sentence(detail: Any) -> str:
     place = name + "".join(f"[{part}]" for part in inner)
     if detail["type"] == "extra_forbidden":
         return f"{place} is not a setting."
+    if detail["type"] == "dict_type":  # also text that is not JSON
+        return f"{place} is not a JSON object."
     return f"{place}: {detail['msg'].removeprefix('Value error, ')}."
 
 
@@ -340,6 +386,9 @@ def is_loopback_url(url: str) -> bool:
 
 
 def _check_tenants(settings: Settings) -> None:
+    for key in settings.tenant_mapping or {}:
+        if ":" in key and not re.fullmatch(r"auth0:\S+", key):
+            raise _refuse("TENANT_MAPPING", f"has the key {key!r}: give a domain, or auth0:<organization id>.")
     for entry in (settings.api_keys or {}).values():
         try:
             if entry.tenant_id is not None:

@@ -50,7 +50,10 @@ class VerdictCache:
     def key(self, credential: Credential, hint: str | None) -> bytes:
         """32 bytes that stand for this credential under this configuration."""
         digest = self._seed.copy()
-        digest.update(_SOURCES[credential.source] if hint is None else f"{credential.source}\0={hint}\0".encode())
+        if hint is None:
+            digest.update(_SOURCES[credential.source])
+        else:
+            digest.update(f"{credential.source}\0={hint}\0".encode("utf-8", "surrogatepass"))
         digest.update(credential.secret)
         return digest.digest()
 

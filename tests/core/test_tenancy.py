@@ -157,10 +157,10 @@ def test_an_address_has_one_at_sign_and_a_canonical_domain_or_is_refused(address
     assert address.rpartition("@")[2].lower() == domain == canonical_domain(domain)
 
 
-@pytest.mark.parametrize("hyphens", range(1, 20))
+@pytest.mark.parametrize("hyphens", range(1, 16))
 def test_a_name_is_not_cut_within_a_run_of_underscores(hyphens: int) -> None:
     for letters in range(18, 28):
-        name = schema_name(encode_domain("a" * letters + "-" * hyphens + "b" * 20 + ".com"))
+        name = schema_name(encode_domain("a" * letters + "-" * hyphens + "b" * 20 + "." + "c" * 40 + ".com"))
         assert re.fullmatch(r"tenant_a+(_*[b]+)?___[a-z2-7]{26}", name)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 from ..core.credentials import single_headers
@@ -135,48 +136,90 @@ class GateMiddleware:
 class _Expiry:
     """Runs the app, and ends its stream when the token ends: cleanly for an HTTP body, with 4401 for a websocket.
 
-    Only a response that turns out to be a stream costs a timer.
+    Whatever task the app sends from, it is the one that runs the app which is cancelled: task groups then end in
+    order. Only what may be a stream costs a timer, and nothing reaches the client after the end.
     """
 
     def __init__(self, expires_at: float, clock: Clock, send: Send) -> None:
         self._expires_at = expires_at
         self._clock = clock
         self._send = send
+        self._task: asyncio.Task[Any] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._expired = False
-        self._last_word: Message = {"type": "http.response.body", "body": b"", "more_body": False}
+        self._last_word: Message | None = None  # what ends the stream that is open, if one is
 
     async def run(self, app: App, scope: Scope, receive: Receive) -> None:
-        task = asyncio.current_task()
+        self._task = task = asyncio.current_task()
+        others = task.cancelling() if task else 0
         try:
-            await app(scope, receive, self._watched)
+            await app(scope, partial(self._heard, receive), self._watched)
+            await self._meet_late_cancellation()
         except asyncio.CancelledError:
-            if not self._expired or task is None or task.uncancel() > 0:
+            if not self._expired or (task is not None and task.cancelling() > others + 1):
                 raise  # somebody else's cancellation
-            await self._send(self._last_word)
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
+            self._disarm()
+            if self._expired and task is not None:
+                task.uncancel()
+        if self._expired and self._last_word is not None:
+            await self._send(self._last_word)
+
+    async def _heard(self, receive: Receive) -> Message:
+        message = await receive()
+        if message["type"] == "websocket.disconnect":
+            self._finished()
+        return message
 
     async def _watched(self, message: Message) -> None:
-        if self._timer is None:
-            kind = message["type"]
-            if kind == "websocket.accept":
-                self._last_word = {"type": "websocket.close", "code": _EXPIRED_CODE, "reason": "token expired"}
-                self._arm()
-            elif kind == "http.response.body" and message.get("more_body"):
-                self._arm()
+        if self._expired:
+            return
+        kind = message["type"]
+        if kind == "websocket.accept":
+            self._opened({"type": "websocket.close", "code": _EXPIRED_CODE, "reason": "token expired"}, endless=True)
+        elif kind == "http.response.start" and _may_be_stream(message):
+            self._opened({"type": "http.response.body", "body": b"", "more_body": False}, _is_event_stream(message))
+        elif kind == "websocket.close" or (kind == "http.response.body" and not message.get("more_body")):
+            self._finished()
+        elif self._last_word is not None and self._clock.now() >= self._expires_at:
+            self._expire()
+            await asyncio.sleep(0)  # where the cancellation arrives
+            return
         await self._send(message)
 
-    def _arm(self) -> None:
-        task = asyncio.current_task()
-        delay = max(0.0, self._expires_at - self._clock.now())
-        self._timer = asyncio.get_running_loop().call_later(delay, self._expire, task)
+    def _opened(self, last_word: Message, endless: bool) -> None:
+        self._last_word = last_word
+        delay = self._expires_at - self._clock.now()
+        if delay > 0 or endless:  # an answer that begins late but is whole is let through
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, delay), self._expire)
 
-    def _expire(self, task: asyncio.Task[Any] | None) -> None:
+    def _finished(self) -> None:
+        self._last_word = None
+        self._disarm()
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _expire(self) -> None:
         self._expired = True
-        if task is not None:
-            task.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _meet_late_cancellation(self) -> None:
+        """The app may end by itself in the moment in which it is cancelled."""
+        if self._expired:
+            await asyncio.sleep(0)
+
+
+def _may_be_stream(start: Message) -> bool:
+    """A response that does not say how long it is."""
+    return all(name.lower() != b"content-length" for name, _ in start.get("headers", ()))
+
+
+def _is_event_stream(start: Message) -> bool:
+    types = (value for name, value in start.get("headers", ()) if name.lower() == b"content-type")
+    return any(value.lower().startswith(b"text/event-stream") for value in types)
 
 
 def _local_path(scope: Scope) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from http.cookiejar import DefaultCookiePolicy
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
@@ -84,6 +85,8 @@ class HttpFetch:
                 limits=library.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
                 trust_env=False,  # a proxy variable must not decide who sees tokens
             )
+            # What a provider sets while it answers for one caller is not sent with the next one's token.
+            self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
         return self._client
 
 

@@ -23,7 +23,8 @@ _ALLOW_HEADERS = (
     b"Authorization, X-API-Key, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id, "
     b"Last-Event-ID"
 )
-_PARAMETER = "mcp-param-"  # Mcp-Param-*: named by the tool, so allowed by prefix
+# Mcp-Param-*: named by the tool, so allowed by prefix; a token (RFC 9110 section 5.6.2), for it is echoed.
+_PARAMETER = re.compile(r"mcp-param-[!#$%&'*+.^_`|~0-9a-z-]+")
 _EXPOSE = b"WWW-Authenticate, Mcp-Session-Id, Retry-After, RateLimit, RateLimit-Policy"
 _PREFLIGHT_AGE = b"600"
 _METADATA_AGE = b"public, max-age=3600"
@@ -93,8 +94,8 @@ class Transport:
     def preflight(self, headers: Mapping[bytes, bytes], asked: str) -> Answer:
         """The answer to a CORS preflight, which never carries a credential; ``asked`` are the header names."""
         self.check(headers)
-        parameters = [name for name in asked.lower().replace(" ", "").split(",") if name.startswith(_PARAMETER)]
-        allowed = ", ".join([_ALLOW_HEADERS.decode(), *parameters]).encode("latin-1", "ignore")
+        parameters = [name for name in map(str.strip, asked.lower().split(",")) if _PARAMETER.fullmatch(name)]
+        allowed = ", ".join([_ALLOW_HEADERS.decode(), *parameters]).encode("ascii")
         return Answer(
             204,
             [

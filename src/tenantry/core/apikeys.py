@@ -1,9 +1,10 @@
 """API keys: ``mcpk_<env>_<keyid>_<secret><crc>``.
 
-``env`` 2 to 12 lower-case letters; ``keyid`` 8 to 12 base62 characters (11 when made here), public; ``secret`` 43 base62 characters
-(256 bits); ``crc`` CRC-32 of everything before it in 6 base62 characters, which turns typing errors and junk
-away offline and helps secret scanners: no security rests on it. Only ``[A-Za-z0-9_]``, so that a double click
-selects all of it. Stored is SHA-256 of the whole key: with 256 random bits there is nothing a slow hash would add.
+``env`` 2 to 12 lower-case letters; ``keyid`` 8 to 12 base62 characters (11 when made here), public; ``secret`` 43
+base62 characters (256 bits); ``crc`` CRC-32 of everything before it in 6 base62 characters, which turns typing errors
+and junk away offline and helps secret scanners: no security rests on it. Only ``[A-Za-z0-9_]``, so that a double
+click selects all of it. Stored is SHA-256 of the whole key: with 256 random bits there is nothing a slow hash would
+add.
 """
 
 from __future__ import annotations

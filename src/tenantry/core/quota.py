@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -30,8 +31,8 @@ def spend(arrival: float | None, quota: Quota, now: float) -> tuple[float, float
 
 def parse_quota(text: str) -> Quota:
     """``"600/60"`` is 600 requests per 60 seconds. Raises ``ValueError``."""
-    limit, slash, window = text.partition("/")
-    quota = Quota(int(limit), float(window)) if slash else Quota(0, 0.0)
+    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,5}(?:\.[0-9]{1,3})?)", text)
+    quota = Quota(int(match[1]), float(match[2])) if match else Quota(0, 0.0)
     if quota.limit < 1 or not 0 < quota.window <= 86_400:
         raise ValueError("use <requests>/<seconds>, like 600/60")
     return quota

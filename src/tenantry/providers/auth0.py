@@ -69,6 +69,8 @@ class Auth0Provider:
         claims = presented.claims or {}
         if any(mark in claims for mark in _ID_TOKEN_MARKS):
             raise TokenInvalid("token_kind_refused")
+        if "org_id" in claims and text_of(claims, "org_id") is None:
+            raise TokenInvalid("claims_malformed")  # its people must not land somewhere else
         allowed = self._settings.organizations
         if allowed is not None and text_of(claims, "org_id") not in allowed:
             raise TokenInvalid("organization_missing")

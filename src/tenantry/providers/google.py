@@ -153,11 +153,15 @@ class GoogleProvider:
 
 
 def _domain(claims: Mapping[str, Any], verified_email: str | None) -> str | None:
-    """The domain that Google vouches for: the organisation's (``hd``), or gmail.com's own."""
-    try:
-        if claims.get("hd") is not None:
+    """The domain that Google vouches for: the organisation's (``hd``), or gmail.com's own. An organisation that
+    cannot be read raises ``TokenInvalid``: its people must not land somewhere else."""
+    if claims.get("hd") is not None:
+        try:
             return canonical_domain(claims["hd"])
+        except (ValueError, AttributeError):
+            raise TokenInvalid("claims_malformed") from None
+    try:
         domain = domain_of_email(verified_email) if verified_email else None
-    except (ValueError, AttributeError):
+    except ValueError:
         return None
     return domain if domain in _CONSUMER_DOMAINS else None

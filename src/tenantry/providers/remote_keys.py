@@ -62,6 +62,7 @@ class RemoteKeys:
         self._observe = observe
         self._keys: KeySet | None = None
         self._asked_at = self._fetched_at = self._fresh_until = self._lifetime = 0.0
+        self._set_asked_at = float("-inf")  # when the set at hand was asked for: a failed fetch proves no id absent
         self._retry_at = float("-inf")
         self._failing: str | None = None
         self._task: asyncio.Task[None] | None = None
@@ -115,13 +116,13 @@ class RemoteKeys:
         """
         now = self._clock.monotonic()
         heard = self._remember(kid, now)
-        if self._asked_at >= heard and now < self._fetched_at + ABSENT_FOR:
+        if self._set_asked_at >= heard and now < self._fetched_at + ABSENT_FOR:
             return None
         joined = self._task is not None and not self._task.done() and self._asked_at >= heard
         if not joined and not self._spend(now):
             raise Unavailable("keys_unconfirmed", retry_after=SPACING)
         await self._refresh()
-        if self._asked_at < heard or self._fetched_at < self._asked_at:
+        if self._set_asked_at < heard:
             raise Unavailable("keys_unavailable", retry_after=COLD_PAUSE)
         return self._keys.choose(kid, token.algorithm) if self._keys else None
 
@@ -175,6 +176,7 @@ class RemoteKeys:
 
     def _replace(self, keys: KeySet, response: HttpResponse, asked_at: float) -> None:
         self._keys, self._failing = keys, None
+        self._set_asked_at = asked_at
         self._fetched_at = max(asked_at, self._clock.monotonic())
         self._lifetime = lifetime(response.headers)
         self._fresh_until = self._fetched_at + self._lifetime

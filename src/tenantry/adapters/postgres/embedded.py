@@ -46,7 +46,8 @@ class EmbeddedPostgres:
             raise ConfigurationError(
                 "The embedded PostgreSQL runs on Linux and macOS: set MCP_HTTP_DATABASE_CONNECTION_STRING."
             )
-        starting = asyncio.ensure_future(asyncio.to_thread(self._cluster.start))
+        # A future and no task: asyncio.run cancels every task at its end, and the thread would go on unseen.
+        starting = asyncio.get_running_loop().run_in_executor(None, self._cluster.start)
         try:
             await asyncio.shield(starting)
             await _bootstrap(self._cluster)
