@@ -26,7 +26,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("core",),
     ("ports",),
     ("providers",),
-    ("gate", "quotas", "verdicts"),
+    ("flights", "gate", "quotas", "verdicts"),
     ("adapters",),
     ("assemble", "settings", "static_keys"),
     ("middleware", "validator", "postgres", "__init__"),
@@ -256,8 +256,8 @@ def test_the_gate_stays_one_screen() -> None:
 def test_the_gate_takes_the_steps_in_the_order_of_its_diagram() -> None:
     text = (SOURCE / "gate.py").read_text()
     steps = ["match(", ".verify(", ".identify(", ".assign(", ".context("]
-    places = [text.index(step, text.index("async def _prove")) for step in steps]
+    places = [text.index(step, text.index("async def _judge")) for step in steps]
     assert places == sorted(places)
     judge = text[text.index("async def _judge") : text.index("async def _prove")]
-    after = [judge.index(step) for step in ("find(", "_prove", "_directory.admit", "_quotas.spend", "return Adm")]
+    after = [judge.index(step) for step in ("admission(", "_accept", "_directory.admit", "_quotas.spend", "return adm")]
     assert after == sorted(after)

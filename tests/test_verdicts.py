@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 
 from tenantry.core.strict_json import parse_object
 from tenantry.errors import Forbidden, Refusal, TokenInvalid, Unavailable
-from tenantry.model import Claims, Credential, MCPUserContext, Tenant
+from tenantry.flights import SingleFlight
+from tenantry.model import Admission, Claims, Credential, MCPUserContext, Tenant, VerifiedClaims
 from tenantry.testing import FrozenClock
-from tenantry.verdicts import REFUSAL_TTL, SingleFlight, VerdictCache
+from tenantry.verdicts import IN_USE, REFUSAL_TTL, VerdictCache
 
 anyio = pytest.mark.anyio
 TENANT = Tenant("acme_example", "domain", named=False)
@@ -25,8 +27,14 @@ def a_cache(
     return VerdictCache(clock or FrozenClock(), version, ttl=ttl, size=size)
 
 
-def a_user(subject: str = "1", **changes: Any) -> MCPUserContext:
-    return MCPUserContext(f"google:{subject}", "google", subject, "acme_example", **changes)
+def a_proof(subject: str = "1", claims: Claims | None = None, **changes: Any) -> VerifiedClaims:
+    members = {"expires_at": None, **changes}
+    return VerifiedClaims("google", "id_token", subject, claims or Claims.of({"sub": subject}), **members)
+
+
+def an_admission(subject: str = "1", **changes: Any) -> Admission:
+    user = MCPUserContext(f"google:{subject}", "google", subject, TENANT.tenant_id, **changes)
+    return Admission(user, TENANT, cached=True)
 
 
 def key_of(cache: VerdictCache, secret: str, hint: str | None = None, source: Any = "bearer") -> bytes:
@@ -34,7 +42,7 @@ def key_of(cache: VerdictCache, secret: str, hint: str | None = None, source: An
 
 
 def alive(cache: VerdictCache, key: bytes) -> bool:
-    return cache.find(key) is not None
+    return cache.proof(key) is not None
 
 
 # Keys
@@ -85,8 +93,8 @@ def test_a_proof_dies_at_its_ttl_or_at_exp_whichever_is_first() -> None:
     clock = FrozenClock()
     cache = a_cache(clock, ttl=100)
     short, long = key_of(cache, "short"), key_of(cache, "long")
-    cache.remember(short, a_user(expires_at=clock.now() + 50), TENANT)
-    cache.remember(long, a_user(expires_at=clock.now() + 500), TENANT)
+    cache.remember(short, a_proof(expires_at=clock.now() + 50))
+    cache.remember(long, a_proof(expires_at=clock.now() + 500))
     clock.advance(49.9)
     assert alive(cache, short)
     clock.advance(0.1)
@@ -104,7 +112,7 @@ def test_exp_is_compared_with_the_wall_clock_even_when_that_jumps() -> None:
     clock = Jumping()
     cache = a_cache(clock)
     key = key_of(cache, "token")
-    cache.remember(key, a_user(expires_at=clock.now() + 50), TENANT)
+    cache.remember(key, a_proof(expires_at=clock.now() + 50))
     clock.jump(60)
     assert not alive(cache, key)
 
@@ -117,7 +125,7 @@ def test_the_ttl_does_not_grow_when_the_wall_clock_is_set_back() -> None:
     clock = Jumping()
     cache = a_cache(clock, ttl=10)
     key = key_of(cache, "token")
-    cache.remember(key, a_user(), TENANT)
+    cache.remember(key, a_proof())
     clock.jump(-3600)
     clock.advance(10)
     assert not alive(cache, key)
@@ -127,7 +135,7 @@ def test_a_proof_that_ended_within_the_skew_is_not_kept() -> None:
     clock = FrozenClock()
     cache = a_cache(clock)
     key = key_of(cache, "late")
-    cache.remember(key, a_user(expires_at=clock.now()), TENANT)
+    cache.remember(key, a_proof(expires_at=clock.now()))
     assert len(cache) == 0
 
 
@@ -135,7 +143,7 @@ def test_a_hit_does_not_make_a_proof_live_longer() -> None:
     clock = FrozenClock()
     cache = a_cache(clock, ttl=10)
     key = key_of(cache, "token")
-    cache.remember(key, a_user(), TENANT)
+    cache.remember(key, a_proof())
     for _ in range(9):
         clock.advance(1)
         assert alive(cache, key)
@@ -143,21 +151,61 @@ def test_a_hit_does_not_make_a_proof_live_longer() -> None:
     assert not alive(cache, key)
 
 
-def test_the_size_is_bounded_and_the_least_lately_used_goes_first() -> None:
-    cache = a_cache(size=3)
-    keys = [key_of(cache, str(n)) for n in range(4)]
-    for n in range(3):
-        cache.remember(keys[n], a_user(str(n)), TENANT)
-    assert alive(cache, keys[0])
-    cache.remember(keys[3], a_user("3"), TENANT)
-    assert len(cache) == 3
-    assert [alive(cache, key) for key in keys] == [True, False, True, True]
+def test_the_size_is_bounded_and_what_is_in_use_stays() -> None:
+    cache = a_cache(size=10)
+    busy = key_of(cache, "busy")
+    cache.remember(busy, a_proof())
+    for n in range(100):
+        cache.remember(key_of(cache, str(n)), a_proof(str(n)))
+        if cache.admission(busy) is None:
+            proof = cache.proof(busy)
+            assert proof is not None
+            cache.use(busy, proof, an_admission())
+    assert alive(cache, busy)
+    assert not alive(cache, key_of(cache, "0"))
+    assert len(cache) <= 10
+
+
+def test_what_was_made_of_a_proof_dies_with_it() -> None:
+    clock = FrozenClock()
+    cache = a_cache(clock, ttl=100)
+    by_ttl, by_exp = key_of(cache, "ttl"), key_of(cache, "exp")
+    for key, proof in ((by_ttl, a_proof()), (by_exp, a_proof(expires_at=clock.now() + 50))):
+        cache.remember(key, proof)
+        clock.advance(10)
+        cache.use(key, proof, an_admission())
+    clock.advance(29.9)
+    assert cache.admission(by_exp) == an_admission()
+    clock.advance(0.1)
+    assert cache.admission(by_exp) is None
+    assert not alive(cache, by_exp)
+    clock.advance(49.9)
+    assert cache.admission(by_ttl) == an_admission()
+    clock.advance(0.1)
+    assert cache.admission(by_ttl) is None
+
+
+def test_nothing_is_kept_in_use_without_a_proof() -> None:
+    cache = a_cache()
+    key = key_of(cache, "never proved")
+    cache.use(key, a_proof(), an_admission())
+    assert cache.admission(key) is None
+
+
+def test_the_admissions_in_use_are_bounded_and_lose_no_proof() -> None:
+    cache = a_cache(size=3 * IN_USE)
+    keys = [key_of(cache, str(n)) for n in range(IN_USE + 1)]
+    for key in keys:
+        cache.remember(key, a_proof())
+        cache.use(key, a_proof(), an_admission())
+    assert sum(cache.admission(key) is not None for key in keys) <= IN_USE
+    assert all(alive(cache, key) for key in keys)
 
 
 def test_ten_thousand_refusals_push_out_no_proof_and_stay_bounded() -> None:
     cache = a_cache(size=10)
     good = key_of(cache, "good")
-    cache.remember(good, a_user(), TENANT)
+    cache.remember(good, a_proof())
     keys = [key_of(cache, f"junk-{n}") for n in range(10_000)]
     for key in keys:
         cache.remember_refusal(key, TokenInvalid("token_rejected"))
@@ -165,7 +213,7 @@ def test_ten_thousand_refusals_push_out_no_proof_and_stay_bounded() -> None:
     remembered = 0
     for key in keys:
         try:
-            cache.find(key)
+            cache.proof(key)
         except TokenInvalid:
             remembered += 1
     assert 0 < remembered <= 2048
@@ -181,10 +229,10 @@ def test_a_definitive_refusal_is_remembered_for_ten_seconds() -> None:
     cache.remember_refusal(key, TokenInvalid("token_rejected"))
     clock.advance(REFUSAL_TTL - 0.1)
     with pytest.raises(TokenInvalid) as caught:
-        cache.find(key)
+        cache.proof(key)
     assert caught.value.reason == "token_rejected"
     clock.advance(0.1)
-    assert cache.find(key) is None
+    assert cache.proof(key) is None
     assert REFUSAL_TTL == 10
 
 
@@ -195,21 +243,14 @@ def test_a_definitive_refusal_is_remembered_for_ten_seconds() -> None:
         Unavailable("keys_unavailable"),
         TokenInvalid("key_unknown"),
         TokenInvalid("token_not_yet_valid"),
+        Forbidden("domain_not_allowed"),
     ],
 )
 def test_what_time_or_a_fetch_may_turn_is_not_remembered(refusal: Refusal) -> None:
     cache = a_cache()
     key = key_of(cache, "perhaps")
     cache.remember_refusal(key, refusal)
-    assert cache.find(key) is None
-
-
-def test_an_account_that_may_not_come_in_is_remembered_like_a_bad_token() -> None:
-    cache = a_cache()
-    key = key_of(cache, "stranger")
-    cache.remember_refusal(key, Forbidden("domain_not_allowed"))
-    with pytest.raises(Forbidden, match="domain_not_allowed"):
-        cache.find(key)
+    assert cache.proof(key) is None
 
 
 def test_each_request_gets_a_refusal_of_its_own() -> None:
@@ -219,7 +260,7 @@ def test_each_request_gets_a_refusal_of_its_own() -> None:
     raised = []
     for _ in range(2):
         with pytest.raises(TokenInvalid) as caught:
-            cache.find(key)
+            cache.proof(key)
         raised.append(caught.value)
     assert raised[0] is not raised[1]
 
@@ -238,7 +279,6 @@ JSON = st.recursive(
 NAMES = st.sampled_from(["sub", "email", "name", "picture", "aud", "scope", "https://mcp.example/email", ""])
 CLAIMS = st.dictionaries(NAMES | st.text(st.characters(exclude_categories=["Cs"]), max_size=10), JSON, max_size=8)
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
-WORDS = st.frozensets(st.from_regex(r"\A[\x21\x23-\x5b\x5d-\x7e]{1,12}\Z"), max_size=4)
 
 
 def same(one: Any, two: Any) -> bool:
@@ -252,75 +292,49 @@ def same(one: Any, two: Any) -> bool:
     return bool(one == two)
 
 
-@given(CLAIMS)
-def test_claims_come_out_of_the_cache_as_they_went_in(claims: dict[str, Any]) -> None:
-    attributes = {n: claims[n] for n in ("email", "name", "picture") if isinstance(claims.get(n), str)}
-    subject = claims["sub"] if isinstance(claims.get("sub"), str) and claims["sub"] else "1"
-    cache = a_cache()
-    key = key_of(cache, "token")
-    cache.remember(key, a_user(subject, claims=Claims.of(claims), **attributes), TENANT)
-    found = cache.find(key)
-    assert found is not None
-    assert same(dict(found[0].claims), dict(claims))
-    assert len(found[0].claims) == len(claims)
-
-
-@given(
-    subject=TEXT,
-    email=st.none() | TEXT,
-    verified=st.booleans(),
-    permissions=WORDS,
-    roles=st.frozensets(TEXT, max_size=3),
-    client=st.none() | TEXT,
-    user_id=TEXT,
-    source=st.sampled_from(["key", "organization", "domain", "mapping", "personal"]),
-    named=st.booleans(),
-)
-def test_a_context_comes_out_of_the_cache_as_it_went_in(
-    subject: str,
-    email: Any,
-    verified: bool,
-    permissions: Any,
-    roles: Any,
-    client: Any,
-    user_id: str,
-    source: Any,
-    named: bool,
+@given(CLAIMS, TEXT, st.none() | st.floats(2e9, 3e9), st.none() | st.integers(0, 10**9))
+def test_a_proof_comes_out_of_the_cache_as_it_went_in(
+    claims: dict[str, Any], subject: str, expires_at: float | None, not_before: float | None
 ) -> None:
-    user = MCPUserContext(
-        user_id, "google", subject, "t", email, verified, None, email, permissions, roles, client, 2e9, Claims.of({})
-    )
-    tenant = Tenant("t", source, named)
+    proof = VerifiedClaims("google", "access_token", subject, Claims.of(claims), expires_at, not_before)
     cache = a_cache()
     key = key_of(cache, "token")
-    cache.remember(key, user, tenant)
-    assert cache.find(key) == (user, tenant)
+    cache.remember(key, proof)
+    found = cache.proof(key)
+    assert found is not None
+    assert same(dict(found.claims), dict(claims))
+    assert len(found.claims) == len(claims)
+    assert replace(found, claims=proof.claims) == proof
 
 
 def test_numbers_keep_their_kind_and_their_value() -> None:
     raw = b'{"a":1,"b":1.0,"c":1795000000.5,"d":true,"e":9007199254740991,"f":-0.0,"g":1e-7}'
     cache = a_cache()
     key = key_of(cache, "token")
-    cache.remember(key, a_user(claims=Claims(raw, parse_object(raw))), TENANT)
-    found = cache.find(key)
+    cache.remember(key, a_proof(claims=Claims(raw, parse_object(raw))))
+    found = cache.proof(key)
     assert found is not None
-    assert same(dict(found[0].claims), parse_object(raw))
-    assert str(found[0].claims["f"]) == "-0.0"
+    assert same(dict(found.claims), parse_object(raw))
+    assert str(found.claims["f"]) == "-0.0"
 
 
 def test_what_one_request_does_to_its_claims_no_other_sees() -> None:
     cache = a_cache()
     key = key_of(cache, "token")
-    cache.remember(key, a_user(claims=Claims.of({"aud": ["a"], "x": {"y": 1}})), TENANT)
-    first, second = cache.find(key), cache.find(key)
+    proof = a_proof(claims=Claims.of({"aud": ["a"], "x": {"y": 1}}))
+    cache.remember(key, proof)
+    cache.use(key, proof, an_admission(claims=proof.claims))
+    first = cache.admission(key)
     assert first is not None
-    assert second is not None
-    first[0].claims["aud"].append("evil")
-    first[0].claims["x"]["y"] = 2
-    third = cache.find(key)
-    assert third is not None
-    for found in (second, third):
-        assert dict(found[0].claims) == {"aud": ["a"], "x": {"y": 1}}
+    first.user.claims["aud"].append("evil")
+    first.user.claims["x"]["y"] = 2
+    for value in first.user.claims.values():
+        value.clear()
+    again, proved = cache.admission(key), cache.proof(key)
+    assert again is not None
+    assert proved is not None
+    for claims in (again.user.claims, proved.claims):
+        assert dict(claims) == {"aud": ["a"], "x": {"y": 1}}
 
 
 # One flight

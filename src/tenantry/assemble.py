@@ -201,7 +201,8 @@ def _transport(settings: Settings, providers: list[Provider]) -> Transport:
     own_origin = f"{parts.scheme}://{parts.netloc}".lower()
     hosts = {name.lower() for name in settings.allowed_hosts or ()}
     if settings.public_url is not None or settings.development:
-        hosts.add(parts.netloc.lower())
+        default_port = {"https": ":443", "http": ":80"}[parts.scheme]
+        hosts |= {parts.netloc.lower(), parts.netloc.lower() + ("" if parts.port else default_port)}
     origins = {own_origin, *(settings.allowed_origins or ()), *(settings.cors_origins or ())}
     return Transport(
         resource=settings.resource if settings.oauth else None,
@@ -230,6 +231,12 @@ def _insecure(settings: Settings) -> list[InsecureSetting]:
         found.append(
             InsecureSetting("MCP_HTTP_PERSONAL_DOMAINS=shared", "everybody at a public mail domain shares one tenant")
         )
+    if "*" in (*(settings.cors_origins or ()), *(settings.allowed_origins or ())):
+        found.append(InsecureSetting("MCP_HTTP_ALLOWED_ORIGINS=*", "any website may call with a token it has"))
+    for name in ("auth0_tenant_from_email", "github_tenant_from_email"):
+        if getattr(settings, name):
+            meaning = "whoever could once read mail at a domain is in its tenant"
+            found.append(InsecureSetting(f"MCP_HTTP_{name.upper()}=true", meaning))
     if settings.development:
         found.append(InsecureSetting("MCP_HTTP_ENVIRONMENT=development", "for loopback use only"))
     return found

@@ -4,14 +4,13 @@
             -> identity -> tenant -> MCPUserContext -> policy -> quota -> Admission -> app -> audit
 
 Each step returns the next value or raises a ``Refusal``; nothing returns None for "no", and a bad credential never
-falls through to anonymous. What is known from an earlier request is only the proof: the clock, the tenant and the
-quota are asked every time.
+falls through to anonymous. What is known from an earlier request is the proof and what follows from it alone: the
+clock, the tenant and the quota are asked every time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -20,12 +19,13 @@ from .core.matching import Routes, match
 from .core.policy import Policy
 from .core.tenancy import TenantRules
 from .errors import InternalFailure, Refusal
-from .model import Admission, Claims, Credential, MCPUserContext, Tenant
+from .flights import SingleFlight
+from .model import Admission, Credential, VerifiedClaims
 from .observations import Admitted, InternalError, Refused
 from .ports import Observer, TenantDirectory
 from .providers.base import Provider
 from .quotas import Quotas
-from .verdicts import SingleFlight, VerdictCache
+from .verdicts import VerdictCache
 
 
 class Request(NamedTuple):
@@ -54,7 +54,8 @@ class Gate:
         self._routes, self._tenants, self._directory = routes, tenants, directory
         self._policy, self._quotas, self._verdicts = policy, quotas, verdicts
         self._observe = observe
-        self._flights = SingleFlight()
+        self._tell_admissions: bool = getattr(observe, "admissions", True)
+        self._flights: SingleFlight[VerifiedClaims] = SingleFlight()
 
     async def admit(self, request: Request) -> Admission:
         """The caller of this request, inside a tenant. Raises a ``Refusal``, and nothing else."""
@@ -72,32 +73,35 @@ class Gate:
 
     async def _judge(self, credential: Credential, hint: str | None) -> Admission:
         key = self._verdicts.key(credential, hint)
-        known = self._verdicts.find(key)
-        if known is not None:
-            user, tenant = known
-        else:
-            user, tenant = await self._flights.run(key, partial(self._prove, credential, hint, key))
-            user = _unshared(user)
-        await self._directory.admit(tenant)
+        admission = self._verdicts.admission(key) or await self._accept(credential, hint, key)
+        user = admission.user
+        await self._directory.admit(admission.tenant)
         await self._quotas.spend(user)
-        self._observe(Admitted(user.user_id, user.tenant_id, user.provider, known is not None))
-        return Admission(user, known is not None)
+        if self._tell_admissions:
+            self._observe(Admitted(user.user_id, user.tenant_id, user.provider, admission.cached))
+        return admission
 
-    async def _prove(self, credential: Credential, hint: str | None, key: bytes) -> tuple[MCPUserContext, Tenant]:
+    async def _prove(self, credential: Credential, hint: str | None, key: bytes) -> VerifiedClaims:
         presented = match(credential, self._routes, hint)
         provider = self.providers[presented.provider]
         try:
             verified = await provider.verify(presented)
-            identity = provider.identify(verified)
-            tenant = self._tenants.assign(identity)
         except Refusal as refusal:
             if provider.cacheable:
                 self._verdicts.remember_refusal(key, refusal)
             raise
-        user = self._policy.context(verified, identity, tenant)
         if provider.cacheable:
-            self._verdicts.remember(key, user, tenant)
-        return user, tenant
+            self._verdicts.remember(key, verified)
+        return verified
+
+    async def _accept(self, credential: Credential, hint: str | None, key: bytes) -> Admission:
+        known = self._verdicts.proof(key)
+        verified = known or await self._flights.run(key, partial(self._prove, credential, hint, key))
+        identity = self.providers[verified.provider].identify(verified)
+        tenant = self._tenants.assign(identity)
+        user = self._policy.context(verified, identity, tenant)
+        self._verdicts.use(key, verified, Admission(user, tenant, cached=True))
+        return Admission(user, tenant, cached=known is not None)
 
     def _refused(self, error: Exception) -> Refusal:
         if isinstance(error, Refusal):
@@ -110,10 +114,3 @@ class Gate:
         await self._flights.aclose()
         for provider in self.providers.values():
             await provider.aclose()
-
-
-def _unshared(user: MCPUserContext) -> MCPUserContext:
-    """The same context with claims of its own: everybody who waited for one proof was given one object, and what one
-    request does to a list inside it must not reach another."""
-    claims = user.claims if type(user.claims) is Claims else Claims.of(user.claims)
-    return replace(user, claims=Claims(claims.raw))

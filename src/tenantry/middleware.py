@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .adapters.asgi import App, GateMiddleware
+from .adapters.asgi import GateMiddleware
 from .adapters.clock import SystemClock
+from .adapters.expiry import App
 from .adapters.transport import Transport
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -56,7 +57,8 @@ class Claims(Mapping[str, Any]):
         return self._parsed
 
     def __getitem__(self, name: str) -> Any:
-        return self._load()[name]
+        value = self._load()[name]
+        return deepcopy(value) if type(value) in (list, dict) else value
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._load())
@@ -154,9 +156,10 @@ class MCPUserContext:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Let in: the context, and whether a cached proof was used."""
+    """Let in: the caller, his tenant, and whether the proof came from the cache."""
 
     user: MCPUserContext
+    tenant: Tenant
     cached: bool
 
 

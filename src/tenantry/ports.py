@@ -79,6 +79,7 @@ class QuotaStore(Protocol):
 
 
 class Observer(Protocol):
-    """Told of everything that happens. Must not block and must not raise."""
+    """Told of everything that happens. Must not block and must not raise. An attribute ``admissions`` that is false
+    says that it has no use for ``Admitted``, the one observation of which there is one a request."""
 
     def __call__(self, observation: Observation) -> None: ...

@@ -19,12 +19,12 @@ class Quotas:
     async def spend(self, user: MCPUserContext) -> None:
         """Raise ``OverQuota`` with the seconds to wait when either is spent. The user's is asked first, so that
         one user who floods does not spend what his tenant shares."""
-        await self._spend("user", user.user_id, self._user)
-        await self._spend("tenant", user.tenant_id, self._tenant)
+        if self._user is not None:
+            await self._spend("user", user.user_id, self._user)
+        if self._tenant is not None:
+            await self._spend("tenant", user.tenant_id, self._tenant)
 
-    async def _spend(self, whose: str, name: str, quota: Quota | None) -> None:
-        if quota is None:
-            return
+    async def _spend(self, whose: str, name: str, quota: Quota) -> None:
         wait = await self._store.spend(f"{whose}:{name}", quota)
         if wait:
             refusal = OverQuota(f"{whose}_quota", retry_after=wait)

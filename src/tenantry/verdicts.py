@@ -4,48 +4,53 @@
   of these. The credential itself is not kept.
 * A proof dies at min(ttl, exp), and ``exp`` is compared with the clock again on every hit.
 * Refusals live in a small table of their own, so that junk can never push out a good entry.
-* A proof is kept as one tuple of plain values: the garbage collector does not walk such tuples, and every hit
-  builds its own context, so nothing one request does to it is seen by another (``bench/memory.py``).
+* A proof is kept as bytes in plain dictionaries, neither of which the garbage collector walks (``bench/memory.py``);
+  what was made of it is kept beside it for the few thousand in use. All of that is frozen, and claims hand out fresh
+  values: nothing that one request does to it is seen by the next.
+* Two generations instead of an order: a proof in use since the last change of generations survives the next one.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import json
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from functools import lru_cache
-from typing import Any, TypeVar
+import marshal
+from typing import NamedTuple
 
 from cachetools import TTLCache
 
-from .errors import Forbidden, Refusal, TokenInvalid
-from .model import Claims, Credential, MCPUserContext, Tenant
+from .errors import Refusal, TokenInvalid
+from .model import Admission, Claims, Credential, VerifiedClaims
 from .ports import Clock
 
 REFUSALS = 2048
 REFUSAL_TTL = 10.0  # seconds: long enough for a client that retries in a loop, short for a person who mends it
 # Refusals that time or a fetch may turn: asked again each time.
 _MAY_TURN = frozenset({"token_not_yet_valid", "key_unknown"})
+IN_USE = 4096  # admissions kept as objects: about a millisecond of a full collection
+_NEVER = float("inf")
 
-T = TypeVar("T")
-Proof = tuple[Any, ...]
+
+class _InUse(NamedTuple):
+    dies_at: float
+    expires_at: float
+    admission: Admission
 
 
 class VerdictCache:
     """Proofs and refusals by the digest of their credential. ``ttl`` in seconds, ``size`` in proofs."""
 
     def __init__(self, clock: Clock, version: bytes, *, ttl: float, size: int) -> None:
-        self._clock = clock
+        self._now, self._monotonic = clock.now, clock.monotonic
         self._seed = hashlib.sha256(version)
         self._ttl = ttl
-        self._size = size
-        self._proofs: OrderedDict[bytes, Proof] = OrderedDict()  # the least lately used first
+        self._generation = max(1, size // 2)
+        self._young: dict[bytes, bytes] = {}
+        self._old: dict[bytes, bytes] = {}
+        self._in_use: dict[bytes, _InUse] = {}
         self._refusals: TTLCache[bytes, Refusal] = TTLCache(REFUSALS, REFUSAL_TTL, timer=clock.monotonic)
 
     def __len__(self) -> int:
-        return len(self._proofs)
+        return len(self._young) + len(self._old)
 
     def key(self, credential: Credential, hint: str | None) -> bytes:
         """32 bytes that stand for this credential under this configuration."""
@@ -57,161 +62,77 @@ class VerdictCache:
         digest.update(credential.secret)
         return digest.digest()
 
-    def find(self, key: bytes) -> tuple[MCPUserContext, Tenant] | None:
-        """The proof, if it is alive now; raises the remembered refusal, if there is one."""
-        proof = self._proofs.get(key)
-        if proof is None:
+    def admission(self, key: bytes) -> Admission | None:
+        """What was made of a proof that is in use and alive now."""
+        known = self._in_use.get(key)
+        if known is None:
+            return None
+        if self._monotonic() >= known.dies_at or self._now() >= known.expires_at:
+            self._forget(key)
+            return None
+        return known.admission
+
+    def proof(self, key: bytes) -> VerifiedClaims | None:
+        """A proof that is alive now; raises the remembered refusal, if there is one."""
+        packed = self._young.get(key) or self._old.get(key)
+        if packed is None:
             if self._refusals and (refusal := self._refusals.get(key)) is not None:
                 raise refusal.again()
             return None
-        if self._clock.monotonic() >= proof[0] or (proof[1] is not None and self._clock.now() >= proof[1]):
-            del self._proofs[key]
+        dies_at, verified = _unpack(packed)
+        if self._monotonic() >= dies_at or self._now() >= _end(verified):
+            self._forget(key)
             return None
-        self._proofs.move_to_end(key)
-        return _unpack(proof)
+        return verified
 
-    def remember(self, key: bytes, user: MCPUserContext, tenant: Tenant) -> None:
-        if user.expires_at is not None and user.expires_at <= self._clock.now():
-            return  # within the clock skew: good once, not to be kept
-        self._proofs[key] = _pack(user, tenant, self._clock.monotonic() + self._ttl)
-        if len(self._proofs) > self._size:
-            self._proofs.popitem(last=False)
+    def remember(self, key: bytes, verified: VerifiedClaims) -> None:
+        """Keep a proof, unless only the clock skew let it pass: that is good once."""
+        if self._now() < _end(verified):
+            self._keep(key, _pack(verified, self._monotonic() + self._ttl))
+
+    def use(self, key: bytes, verified: VerifiedClaims, admission: Admission) -> None:
+        """Keep what was made of a remembered proof as well."""
+        packed = self._young.get(key) or self._old.get(key)
+        if packed is None:
+            return
+        if key not in self._young:
+            self._keep(key, packed)
+        if len(self._in_use) >= IN_USE:
+            self._in_use.clear()  # who is still in use comes back at his next request, from the proof
+        dies_at, _ = _unpack(packed)
+        self._in_use[key] = _InUse(dies_at, _end(verified), admission)
 
     def remember_refusal(self, key: bytes, refusal: Refusal) -> None:
-        """Keep a definitive refusal for a moment: of the token, or of its holder under this configuration."""
-        if isinstance(refusal, TokenInvalid | Forbidden) and refusal.reason not in _MAY_TURN:
+        """Keep a definitive refusal of a token for a moment."""
+        if isinstance(refusal, TokenInvalid) and refusal.reason not in _MAY_TURN:
             self._refusals[key] = refusal.again()
+
+    def _keep(self, key: bytes, packed: bytes) -> None:
+        if len(self._young) >= self._generation and key not in self._young:
+            self._old, self._young = self._young, {}
+            self._in_use.clear()  # so that those still in use move on to the young generation
+        self._old.pop(key, None)
+        self._young[key] = packed
+
+    def _forget(self, key: bytes) -> None:
+        for table in (self._in_use, self._young, self._old):
+            table.pop(key, None)
 
 
 _SOURCES = {"bearer": b"bearer\0\0", "x-api-key": b"x-api-key\0\0"}
-# Members of the claims that the context has as attributes anyway: kept once.
-_FOLDED = ("sub", "email", "name", "picture")
 
 
-def _pack(user: MCPUserContext, tenant: Tenant, dies_at: float) -> Proof:
-    """One tuple of atoms. Sets become text, interned because most users share theirs."""
-    claims = dict(user.claims)
-    folded = tuple(name for name in _FOLDED if name in claims and claims[name] == _attribute(user, name))
-    for name in folded:
-        del claims[name]
-    rest = json.dumps(claims, separators=(",", ":"), ensure_ascii=False).encode()
-    derivable = user.user_id == f"{user.provider}:{user.subject}"
-    return (
-        dies_at,
-        user.expires_at,
-        user.user_id,
-        user.provider,
-        None if derivable else user.subject,
-        _shared(user.tenant_id),
-        user.email,
-        user.email_verified,
-        user.name,
-        user.picture,
-        _joined(user.permissions),
-        _joined(user.roles),
-        _shared(user.client_id),
-        rest,
-        _shared(" ".join(folded)),
-        tenant.source,
-        tenant.named,
-    )
+def _end(verified: VerifiedClaims) -> float:
+    return _NEVER if verified.expires_at is None else verified.expires_at
 
 
-def _unpack(proof: Proof) -> tuple[MCPUserContext, Tenant]:
-    (_, expires_at, user_id, provider, subject, tenant_id, email, email_verified, name, picture) = proof[:10]
-    permissions, roles, client_id, rest, folded, source, named = proof[10:]
-    if subject is None:
-        subject = user_id[len(provider) + 1 :]
-    user = MCPUserContext(
-        user_id,
-        provider,
-        subject,
-        tenant_id,
-        email,
-        email_verified,
-        name,
-        picture,
-        _split(permissions),
-        _split(roles),
-        client_id,
-        expires_at,
-        FoldedClaims(rest, (folded, subject, email, name, picture)),
-    )
-    return user, _tenant(tenant_id, source, named)
+def _pack(verified: VerifiedClaims, dies_at: float) -> bytes:
+    claims = verified.claims if type(verified.claims) is Claims else Claims.of(verified.claims)
+    times = (verified.expires_at, verified.not_before)
+    return marshal.dumps((dies_at, verified.provider, verified.kind, verified.subject, claims.raw, *times))
 
 
-class FoldedClaims(Claims):
-    """Claims without the members that are attributes of the context; put back on first use."""
-
-    __slots__ = ("_attributes",)
-
-    def __init__(self, raw: bytes, attributes: tuple[str, str, str | None, str | None, str | None]) -> None:
-        super().__init__(raw)
-        self._attributes = attributes
-
-    def _load(self) -> Any:
-        if self._parsed is None:
-            folded, *values = self._attributes
-            known = dict(zip(_FOLDED, values, strict=True))
-            self._parsed = {**json.loads(self._raw), **{name: known[name] for name in folded.split()}}
-        return self._parsed
-
-
-def _attribute(user: MCPUserContext, name: str) -> str | None:
-    return user.subject if name == "sub" else getattr(user, name)
-
-
-@lru_cache(maxsize=4096)
-def _shared(text: str | None) -> str | None:
-    """One object for equal texts."""
-    return text
-
-
-@lru_cache(maxsize=1024)
-def _joined(names: frozenset[str]) -> str:
-    return "\n".join(sorted(names))  # names are printable (core/policy.py): no line break inside
-
-
-@lru_cache(maxsize=1024)
-def _split(text: str) -> frozenset[str]:
-    return frozenset(text.split("\n")) if text else frozenset()
-
-
-@lru_cache(maxsize=4096)
-def _tenant(tenant_id: str, source: Any, named: bool) -> Tenant:
-    return Tenant(tenant_id, source, named)
-
-
-class SingleFlight:
-    """One piece of work per key at a time; everybody who wants it waits for the same one.
-
-    A waiter that is cancelled harms nobody: the work goes on, for the others and for the cache.
-    """
-
-    def __init__(self) -> None:
-        self._flights: dict[bytes, asyncio.Task[Any]] = {}
-
-    async def run(self, key: bytes, work: Callable[[], Awaitable[T]]) -> T:
-        task = self._flights.get(key)
-        if task is None:
-            task = asyncio.ensure_future(_outcome(work))
-            self._flights[key] = task
-            task.add_done_callback(lambda _: self._flights.pop(key, None))
-        result, error = await asyncio.shield(task)
-        if error is not None:
-            raise error.again() if isinstance(error, Refusal) else error
-        return result  # type: ignore[no-any-return]
-
-    async def aclose(self) -> None:
-        flights = list(self._flights.values())
-        for task in flights:
-            task.cancel()
-        await asyncio.gather(*flights, return_exceptions=True)
-
-
-async def _outcome(work: Callable[[], Awaitable[T]]) -> tuple[T | None, Exception | None]:
-    """The result or the error, as a value: a task that nobody waits for any more has nothing to complain of."""
-    try:
-        return await work(), None
-    except Exception as error:  # handed to every waiter
-        return None, error
+def _unpack(packed: bytes) -> tuple[float, VerifiedClaims]:
+    # Our own bytes, from this process: marshal never reads anybody else's.
+    dies_at, provider, kind, subject, raw, *times = marshal.loads(packed)  # noqa: S302
+    return dies_at, VerifiedClaims(provider, kind, subject, Claims(raw), *times)

@@ -531,6 +531,18 @@ async def test_somebody_else_s_cancellation_is_not_swallowed(world: World) -> No
         await running
 
 
+async def test_the_task_that_served_an_ended_stream_is_not_left_cancelled(world: World) -> None:
+    """What runs around the middleware (a timeout, a task group) counts the cancellations of its task."""
+    token = world.idp.google.id_token("ann", expires_in=100)
+    world.clock.advance(99.99)
+    for stream in (plain_stream, stream_of_a_child_task, stream_that_swallows):
+        reply = await ask(world.guard(stream), headers=bearer(token))
+        assert reply.messages[-1]["more_body"] is False
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+
+
 async def test_an_exception_of_the_app_is_the_app_s(world: World) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         raise ZeroDivisionError

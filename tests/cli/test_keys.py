@@ -21,9 +21,7 @@ def create(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 async def test_a_made_key_is_accepted_by_a_server_that_was_given_its_entry_alone() -> None:
-    made = json.loads(
-        create("--name", "ci", "--tenant", "acme_example", "--permission", "notes:read", "--json").stdout
-    )
+    made = json.loads(create("--name", "ci", "--tenant", "acme_example", "--permission", "notes:read", "--json").stdout)
     settings = Settings(environment="production", api_keys=made["entry"])
     async with TokenValidator.from_settings(settings) as validator:
         user = await validator.validate_token(made["key"])
@@ -38,7 +36,7 @@ def test_the_entry_does_not_hold_the_key() -> None:
 
 def test_the_key_is_the_first_line_of_standard_output_and_the_entry_the_second() -> None:
     key, entry = create("--name", "ci").stdout.splitlines()
-    assert list(json.loads(entry).values())[0]["id"] == key_id_of(key)
+    assert next(iter(json.loads(entry).values()))["id"] == key_id_of(key)
 
 
 @pytest.mark.parametrize(

@@ -272,7 +272,13 @@ async def test_404_and_422_of_the_check_are_about_the_token(world: World, code: 
     assert await Scripted(world, code=code).door.verdict("gho_x") == (401, "token_rejected")
 
 
-@pytest.mark.parametrize("app", [{"client_id": "other"}, {}, None, {"client_id": None}, "ours", {"client_id": "OURS"}])
+@pytest.mark.parametrize("app", [{}, None, "ours"])
+async def test_a_200_that_names_no_app_says_nothing_about_the_token(world: World, app: Any) -> None:
+    refusal = await Scripted(world, app=app).door.refuse("gho_x")
+    assert (refusal.status, refusal.reason) == (503, "provider_unavailable")
+
+
+@pytest.mark.parametrize("app", [{"client_id": "other"}, {"client_id": None}, {"client_id": "OURS"}])
 async def test_a_200_that_names_another_app_lets_nobody_in(world: World, app: Any) -> None:
     refusal = await Scripted(world, app=app).door.refuse("gho_x")
     assert refusal.reason == "audience_mismatch"

@@ -6,10 +6,8 @@ published; there is no third way. A stream that outlives its token is closed whe
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
-from functools import partial
 from typing import Any
 
 from ..core.credentials import single_headers
@@ -17,16 +15,9 @@ from ..errors import Refusal
 from ..gate import Gate, Request
 from ..model import Admission
 from ..ports import Clock
+from .expiry import App, Expiry, Message, Receive, Scope, Send
 from .identity import publish
 from .transport import Answer, Transport
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-_EXPIRED_CODE = 4401  # websocket close code in the private range (RFC 6455 section 7.4.2), by custom "401"
 
 
 class GateMiddleware:
@@ -47,7 +38,7 @@ class GateMiddleware:
         self.gate = gate
         self.transport = transport
         self._clock = clock
-        self._resources = dict(resources or {})
+        self._resources = tuple((resources or {}).items())
         self._close = close
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,9 +57,11 @@ class GateMiddleware:
             await self.app(scope, receive, send)
             return
         headers: dict[bytes, bytes] = {}
+        answer = None
         try:
             headers = single_headers(scope["headers"])
-            answer = self._own_answer(scope, path, headers)
+            if scope["method"] == "OPTIONS" or path.startswith("/.well-known/"):
+                answer = self._own_answer(scope, path, headers)
             if answer is None:
                 admission = await self._admit(scope, headers)
         except Refusal as refusal:
@@ -76,8 +69,9 @@ class GateMiddleware:
         if answer is not None:
             await _respond(answer, scope["method"], send)
             return
-        cors = self.transport.cors(headers)
-        await self._serve(admission, scope, receive, _with_headers(send, cors) if cors else send)
+        if b"origin" in headers:
+            send = _with_headers(send, self.transport.cors(headers))
+        await self._serve(admission, scope, receive, send)
 
     async def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> Admission:
         self.transport.check(headers)
@@ -106,13 +100,13 @@ class GateMiddleware:
     async def _serve(self, admission: Admission, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the app with the caller published, and take everything back afterwards."""
         user = admission.user
-        mine, take_back = publish(scope, user)  # type: ignore[arg-type]
-        tokens = [(variable, variable.set(value)) for variable, value in self._resources.items()]
+        mine, take_back = publish(scope, user)
+        tokens = [(variable, variable.set(value)) for variable, value in self._resources]
         try:
             if user.expires_at is None:
                 await self.app(mine, receive, send)
             else:
-                await _Expiry(user.expires_at, self._clock, send).run(self.app, mine, receive)
+                await Expiry(user.expires_at, self._clock, send).run(self.app, mine, receive)
         finally:
             for variable, token in tokens:
                 variable.reset(token)
@@ -131,95 +125,6 @@ class GateMiddleware:
     async def aclose(self) -> None:
         if self._close is not None:
             await self._close()
-
-
-class _Expiry:
-    """Runs the app, and ends its stream when the token ends: cleanly for an HTTP body, with 4401 for a websocket.
-
-    Whatever task the app sends from, it is the one that runs the app which is cancelled: task groups then end in
-    order. Only what may be a stream costs a timer, and nothing reaches the client after the end.
-    """
-
-    def __init__(self, expires_at: float, clock: Clock, send: Send) -> None:
-        self._expires_at = expires_at
-        self._clock = clock
-        self._send = send
-        self._task: asyncio.Task[Any] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._expired = False
-        self._last_word: Message | None = None  # what ends the stream that is open, if one is
-
-    async def run(self, app: App, scope: Scope, receive: Receive) -> None:
-        self._task = task = asyncio.current_task()
-        others = task.cancelling() if task else 0
-        try:
-            await app(scope, partial(self._heard, receive), self._watched)
-            await self._meet_late_cancellation()
-        except asyncio.CancelledError:
-            if not self._expired or (task is not None and task.cancelling() > others + 1):
-                raise  # somebody else's cancellation
-        finally:
-            self._disarm()
-            if self._expired and task is not None:
-                task.uncancel()
-        if self._expired and self._last_word is not None:
-            await self._send(self._last_word)
-
-    async def _heard(self, receive: Receive) -> Message:
-        message = await receive()
-        if message["type"] == "websocket.disconnect":
-            self._finished()
-        return message
-
-    async def _watched(self, message: Message) -> None:
-        if self._expired:
-            return
-        kind = message["type"]
-        if kind == "websocket.accept":
-            self._opened({"type": "websocket.close", "code": _EXPIRED_CODE, "reason": "token expired"}, endless=True)
-        elif kind == "http.response.start" and _may_be_stream(message):
-            self._opened({"type": "http.response.body", "body": b"", "more_body": False}, _is_event_stream(message))
-        elif kind == "websocket.close" or (kind == "http.response.body" and not message.get("more_body")):
-            self._finished()
-        elif self._last_word is not None and self._clock.now() >= self._expires_at:
-            self._expire()
-            await asyncio.sleep(0)  # where the cancellation arrives
-            return
-        await self._send(message)
-
-    def _opened(self, last_word: Message, endless: bool) -> None:
-        self._last_word = last_word
-        delay = self._expires_at - self._clock.now()
-        if delay > 0 or endless:  # an answer that begins late but is whole is let through
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, delay), self._expire)
-
-    def _finished(self) -> None:
-        self._last_word = None
-        self._disarm()
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _expire(self) -> None:
-        self._expired = True
-        if self._task is not None:
-            self._task.cancel()
-
-    async def _meet_late_cancellation(self) -> None:
-        """The app may end by itself in the moment in which it is cancelled."""
-        if self._expired:
-            await asyncio.sleep(0)
-
-
-def _may_be_stream(start: Message) -> bool:
-    """A response that does not say how long it is."""
-    return all(name.lower() != b"content-length" for name, _ in start.get("headers", ()))
-
-
-def _is_event_stream(start: Message) -> bool:
-    types = (value for name, value in start.get("headers", ()) if name.lower() == b"content-type")
-    return any(value.lower().startswith(b"text/event-stream") for value in types)
 
 
 def _local_path(scope: Scope) -> str:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from contextvars import ContextVar, Token
-from functools import cache
+from contextvars import ContextVar
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 from ..context import user_variable
 from ..model import MCPUserContext
-
-Scope = dict[str, Any]
+from .expiry import Scope
 
 
 class _Host(NamedTuple):
@@ -30,16 +29,17 @@ class _Host(NamedTuple):
 def publish(scope: Scope, user: MCPUserContext) -> tuple[Scope, Callable[[], None]]:
     """(the scope for the app, a function that takes everything back). The caller's own scope is not touched."""
     mine: Scope = {**scope, "state": {**(scope.get("state") or {}), "user": user}}
-    tokens: list[tuple[ContextVar[Any], Token[Any]]] = [(user_variable, user_variable.set(user))]
-    if "mcp" in sys.modules:  # an app that speaks MCP has imported it; nobody else pays for the import
-        host = _host()
-        mine["user"] = host.user(user)
-        mine["auth"] = host.credentials(list(user.permissions))
-        tokens.append((host.variable, host.variable.set(mine["user"])))
+    ours = user_variable.set(user)
+    if "mcp" not in sys.modules:  # an app that speaks MCP has imported it; nobody else pays for the import
+        return mine, partial(user_variable.reset, ours)
+    host = _host()
+    mine["user"] = theirs = host.user(user)
+    mine["auth"] = host.credentials(list(user.permissions))
+    token = host.variable.set(theirs)
 
     def take_back() -> None:
-        for variable, token in tokens:
-            variable.reset(token)
+        host.variable.reset(token)
+        user_variable.reset(ours)
 
     return mine, take_back
 
@@ -48,15 +48,18 @@ def publish(scope: Scope, user: MCPUserContext) -> tuple[Scope, Callable[[], Non
 def _host() -> _Host:
     from mcp.server.auth.middleware.auth_context import auth_context_var
     from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
-    from starlette.authentication import AuthCredentials, SimpleUser
+    from starlette.authentication import AuthCredentials
 
     class TenantryUser(AuthenticatedUser):
-        """The SDK's user over our context. The SDK's token model is made only when somebody asks for it."""
+        """The SDK's user over our context. The SDK's own models are made only when somebody asks for them."""
 
         def __init__(self, user: MCPUserContext) -> None:
-            SimpleUser.__init__(self, user.client_id or user.user_id)
+            self.username = user.client_id or user.user_id
             self.tenantry = user
-            self.scopes = list(user.permissions)
+
+        @property
+        def scopes(self) -> list[str]:  # type: ignore[override]
+            return sorted(self.tenantry.permissions)
 
         @property
         def access_token(self) -> Any:  # type: ignore[override]

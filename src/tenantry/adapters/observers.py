@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from functools import singledispatch
 
 from ..observations import (
@@ -25,9 +24,10 @@ logger = logging.getLogger("tenantry")
 class LogObserver:
     """Writes observations to the logger "tenantry". Admissions only at DEBUG: they are many."""
 
+    def __init__(self) -> None:
+        self.admissions = logger.isEnabledFor(logging.DEBUG)
+
     def __call__(self, observation: Observation) -> None:
-        if type(observation) is Admitted and not logger.isEnabledFor(logging.DEBUG):
-            return
         level, message = describe(observation)
         logger.log(level, message)
 
@@ -84,15 +84,3 @@ def _(seen: InsecureSetting) -> tuple[int, str]:
 @describe.register
 def _(seen: InternalError) -> tuple[int, str]:
     return logging.ERROR, f"internal error {seen.error} at {seen.place}; the request was refused"
-
-
-def tell_all(observers: list[Callable[[Observation], None]]) -> Callable[[Observation], None]:
-    """One observer that tells several."""
-    if len(observers) == 1:
-        return observers[0]
-
-    def tell(observation: Observation) -> None:
-        for observer in observers:
-            observer(observation)
-
-    return tell

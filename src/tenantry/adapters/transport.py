@@ -18,7 +18,8 @@ from ..errors import Forbidden, Misdirected, OverQuota, Refusal
 
 Header = tuple[bytes, bytes]
 
-_LOOPBACK = re.compile(r"(?:https?://)?(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]{1,5})?")
+_LOOPBACK_HOST = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]{1,5})?")
+_LOOPBACK_ORIGIN = re.compile(r"https?://" + _LOOPBACK_HOST.pattern)
 _ALLOW_HEADERS = (
     b"Authorization, X-API-Key, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id, "
     b"Last-Event-ID"
@@ -68,7 +69,7 @@ class Transport:
         """Raise ``Misdirected`` or ``Forbidden`` for a Host or Origin that is not ours (DNS rebinding)."""
         if self.hosts is not None:
             host = headers.get(b"host", b"").decode("latin-1").lower()
-            if host not in self.hosts and not (self.loopback and _LOOPBACK.fullmatch(host)):
+            if host not in self.hosts and not (self.loopback and _LOOPBACK_HOST.fullmatch(host)):
                 raise Misdirected("host_not_allowed")
         origin = headers.get(b"origin")
         if origin is not None and not self._allows(origin):
@@ -78,7 +79,7 @@ class Transport:
         text = origin.decode("latin-1").lower()
         if text in self.origins or "*" in self.origins:
             return True
-        return self.loopback and _LOOPBACK.fullmatch(text) is not None
+        return self.loopback and _LOOPBACK_ORIGIN.fullmatch(text) is not None
 
     def cors(self, headers: Mapping[bytes, bytes]) -> list[Header]:
         """CORS headers for a response to an allowed origin; none for a request without Origin."""

@@ -71,9 +71,7 @@ def match(credential: Credential, routes: Routes, hint: str | None = None) -> Pr
 
 
 def _match(credential: Credential, routes: Routes) -> Presented:
-    if credential.source == "x-api-key" or (
-        routes.plain_keys and digest(credential.secret) in routes.plain_keys
-    ):
+    if credential.source == "x-api-key" or (routes.plain_keys and digest(credential.secret) in routes.plain_keys):
         return Presented(API_KEY, check_form(credential))
     text = check_form(credential)
     known = _KNOWN.match(text)

@@ -70,6 +70,7 @@ class GitHubProvider:
 
     def __init__(self, settings: GitHubSettings, fetch: Fetch, clock: Clock, observe: Observer) -> None:
         self._settings = settings
+        self._clock = clock
         self._client = ProviderClient(self.name, fetch, clock, observe)
         self._id_space = self.name if settings.host is None else f"{self.name}@{settings.host}"
         self._refused_in_a_row: int | None = 0  # None once any token of ours was confirmed
@@ -126,11 +127,16 @@ class GitHubProvider:
         response = await self._client.ask("app-token", HttpRequest("POST", url, headers, body))
         answer = self._app_token_answer(response)
         app = answer.get("app")
-        if not isinstance(app, dict) or app.get("client_id") != settings.client_id:
+        if not isinstance(app, dict) or "client_id" not in app:
+            self._client.unusable("app-token", "body")
+        if app["client_id"] != settings.client_id:
             raise TokenInvalid("audience_mismatch")
         self._refused_in_a_row = None
         claims = _person(answer.get("user")) | {"client_id": settings.client_id, "scope": _scope(answer.get("scopes"))}
-        return claims, _expiry(answer.get("expires_at"))
+        expires_at = _expiry(answer.get("expires_at"))
+        if expires_at is not None and expires_at <= self._clock.now():
+            raise TokenInvalid("token_expired")
+        return claims, expires_at
 
     def _app_token_answer(self, response: HttpResponse) -> dict[str, Any]:
         if response.status == 401:

@@ -113,6 +113,8 @@ class GoogleProvider:
         # In the header rather than the query, which logs and proxies write down.
         headers = {"authorization": f"Bearer {token}", "accept": "application/json"}
         info = await self._ask("tokeninfo", HttpRequest("GET", self._settings.tokeninfo_url, headers))
+        if "aud" not in info:
+            self._client.unusable("tokeninfo", "body")
         subject, expires_at = self._check_tokeninfo(info)
         person = await self._ask("userinfo", HttpRequest("GET", self._settings.userinfo_url, headers))
         if person.get("sub") != subject:

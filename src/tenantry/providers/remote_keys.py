@@ -119,10 +119,13 @@ class RemoteKeys:
         if self._set_asked_at >= heard and now < self._fetched_at + ABSENT_FOR:
             return None
         joined = self._task is not None and not self._task.done() and self._asked_at >= heard
+        before = self._arrival
         if not joined and not self._spend(now):
             raise Unavailable("keys_unconfirmed", retry_after=SPACING)
         await self._refresh()
         if self._set_asked_at < heard:
+            if not joined:
+                self._arrival = before  # an outage must not use up what the recovery will need
             raise Unavailable("keys_unavailable", retry_after=COLD_PAUSE)
         return self._keys.choose(kid, token.algorithm) if self._keys else None
 
