@@ -14,12 +14,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from tenantry import verdicts as verdicts_module
-from tenantry.adapters.asgi import _Expiry, _local_path
+from tenantry.adapters.asgi import _local_path
+from tenantry.adapters.expiry import Expiry
 from tenantry.adapters.identity import publish
 from tenantry.core.credentials import read_credential, single_headers
-from tenantry.model import Admission
-from tenantry.observations import Admitted
 
 from .measure import Row, child, plain_rounds, rounds
 from .stack import Stack, bare, drop, nothing, scope, stack, status_of
@@ -69,11 +67,9 @@ def _steps(gate: Stack, asked: dict[str, Any]) -> dict[str, float]:
     headers = single_headers(asked["headers"])
     credential = read_credential(headers, b"")
     key = cache.key(credential, None)
-    known = cache.find(key)
+    known = cache.admission(key)
     assert known is not None
-    user, tenant = known
-    proof = getattr(cache, "_proofs", {}).get(key)  # where a hit has something to unpack
-    unpack: Callable[[Any], Any] = getattr(verdicts_module, "_unpack", lambda proof: proof)
+    user, tenant = known.user, known.tenant
     message = {"type": "http.response.body", "body": b""}
 
     def through(coroutine: Any) -> None:
@@ -86,30 +82,22 @@ def _steps(gate: Stack, asked: dict[str, Any]) -> dict[str, float]:
     steps: dict[str, Callable[[], Any]] = {
         "path": lambda: _local_path(asked),
         "headers: those that may come once": lambda: single_headers(asked["headers"]),
-        "metadata or preflight?": lambda: app._own_answer(asked, "/mcp", headers),
         "host and origin": lambda: app.transport.check(headers),
         "credential": lambda: read_credential(headers, b""),
         "cache key (SHA-256 of the whole token)": lambda: cache.key(credential, None),
-        "cache look-up, clocks, and unpack": lambda: cache.find(key),
+        "cache look-up and clocks": lambda: cache.admission(key),
         "tenant directory": lambda: through(gate.made.gate._directory.admit(tenant)),
         "quotas (off)": lambda: through(gate.made.gate._quotas.spend(user)),
-        "observation, made and told": lambda: gate.made.outside.observe(
-            Admitted(user.user_id, user.tenant_id, user.provider, True)
-        ),
-        "admission": lambda: Admission(user, True),
-        "CORS": lambda: app.transport.cors(headers),
         "publish and take back": lambda: publish(asked, user)[1](),
         "expiry guard made, two messages watched": lambda: _guard(app, message, through),
     }
-    if proof is not None:
-        steps["  of the look-up: unpack"] = lambda: unpack(proof)
     seen = plain_rounds(steps, calls=5000, count=7)
     found = {name: seen.of(name) for name in steps}
     return {**found, "sum": sum(us for name, us in found.items() if not name.startswith(" "))}
 
 
 def _guard(app: Any, message: dict[str, Any], through: Callable[[Any], None]) -> None:
-    guard = _Expiry(2e9, app._clock, drop)
+    guard = Expiry(2e9, app._clock, drop)
     through(guard._watched(message))
     through(guard._watched(message))
 
