@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tenantry.adapters.asgi import _local_path
-from tenantry.adapters.expiry import Expiry
+from tenantry.adapters.expiry import run_until
 from tenantry.adapters.identity import publish
 from tenantry.core.credentials import read_credential, single_headers
 
@@ -97,9 +97,11 @@ def _steps(gate: Stack, asked: dict[str, Any]) -> dict[str, float]:
 
 
 def _guard(app: Any, message: dict[str, Any], through: Callable[[Any], None]) -> None:
-    guard = Expiry(2e9, app._clock, drop)
-    through(guard._watched(message))
-    through(guard._watched(message))
+    async def two(_scope: Any, _receive: Any, send: Any) -> None:
+        await send(message)
+        await send(message)
+
+    through(run_until(2e9, app._clock, two, {"type": "http"}, nothing, drop))
 
 
 if __name__ == "__main__":

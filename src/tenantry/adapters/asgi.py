@@ -15,7 +15,7 @@ from ..errors import Refusal
 from ..gate import Gate, Request
 from ..model import Admission
 from ..ports import Clock
-from .expiry import App, Expiry, Message, Receive, Scope, Send
+from .expiry import App, Message, Receive, Scope, Send, run_until
 from .identity import publish
 from .transport import Answer, Transport
 
@@ -106,7 +106,7 @@ class GateMiddleware:
             if user.expires_at is None:
                 await self.app(mine, receive, send)
             else:
-                await Expiry(user.expires_at, self._clock, send).run(self.app, mine, receive)
+                await run_until(user.expires_at, self._clock, self.app, mine, receive, send)
         finally:
             for variable, token in tokens:
                 variable.reset(token)

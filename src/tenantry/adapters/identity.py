@@ -22,26 +22,25 @@ class _Host(NamedTuple):
     """What the MCP SDK in this process expects."""
 
     user: Callable[[MCPUserContext], Any]
-    credentials: Callable[[list[str]], Any]
+    credentials: Callable[[Any], Any]
     variable: ContextVar[Any]
 
 
 def publish(scope: Scope, user: MCPUserContext) -> tuple[Scope, Callable[[], None]]:
     """(the scope for the app, a function that takes everything back). The caller's own scope is not touched."""
-    mine: Scope = {**scope, "state": {**(scope.get("state") or {}), "user": user}}
+    state = {**(scope.get("state") or {}), "user": user}
     ours = user_variable.set(user)
     if "mcp" not in sys.modules:  # an app that speaks MCP has imported it; nobody else pays for the import
-        return mine, partial(user_variable.reset, ours)
+        return {**scope, "state": state}, partial(user_variable.reset, ours)
     host = _host()
-    mine["user"] = theirs = host.user(user)
-    mine["auth"] = host.credentials(list(user.permissions))
+    theirs = host.user(user)
     token = host.variable.set(theirs)
 
     def take_back() -> None:
         host.variable.reset(token)
         user_variable.reset(ours)
 
-    return mine, take_back
+    return {**scope, "state": state, "user": theirs, "auth": host.credentials(user.permissions)}, take_back
 
 
 @cache
