@@ -28,7 +28,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("providers",),
     ("flights", "gate", "quotas", "verdicts"),
     ("adapters",),
-    ("assemble", "settings", "static_keys"),
+    ("assemble", "settings", "settings_rules", "static_keys"),
     ("middleware", "validator", "postgres", "__init__"),
     ("devidp", "testing"),
     ("server", "cli", "demo", "__main__"),

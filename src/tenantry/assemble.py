@@ -28,7 +28,8 @@ from .providers.base import Provider
 from .providers.github import PUBLIC_API, GitHubProvider, GitHubSettings
 from .providers.google import GoogleProvider, GoogleSettings
 from .quotas import Quotas
-from .settings import Settings, is_loopback_url
+from .settings import Settings
+from .settings_rules import is_loopback_url
 from .static_keys import plain_digests, read_api_keys
 from .verdicts import VerdictCache
 

@@ -1,0 +1,117 @@
+"""What no single setting shows: which belong together, and what only development may do."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from .core.policy import is_permission
+from .core.tenancy import check_tenant_id
+from .errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from .settings import Settings
+
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def _refuse(name: str, problem: str) -> ConfigurationError:
+    return ConfigurationError(f"MCP_HTTP_{name} {problem}")
+
+
+def check(settings: Settings) -> None:
+    """Raise ``ConfigurationError`` for the first rule that does not hold."""
+    _check_providers(settings)
+    _check_addresses(settings)
+    _check_tenants(settings)
+    _check_policy(settings)
+
+
+def _check_providers(settings: Settings) -> None:
+    if not (settings.oauth or settings.api_key or settings.api_keys):
+        raise ConfigurationError(
+            "Nobody could sign in: set MCP_HTTP_GOOGLE_CLIENT_ID, MCP_HTTP_AUTH0_DOMAIN and "
+            "MCP_HTTP_AUTH0_AUDIENCE, MCP_HTTP_GITHUB_ENABLED, MCP_HTTP_API_KEYS or MCP_HTTP_API_KEY."
+        )
+    if settings.auth0_domain and not settings.auth0_audience:
+        raise _refuse("AUTH0_AUDIENCE", "is missing: MCP_HTTP_AUTH0_DOMAIN needs your API identifier beside it.")
+    if settings.auth0_audience and not settings.auth0_domain:
+        raise _refuse("AUTH0_DOMAIN", "is missing: MCP_HTTP_AUTH0_AUDIENCE needs your Auth0 domain beside it.")
+    named = bool(settings.github_client_id or settings.github_client_secret)
+    if named and not settings.github_enabled:
+        raise _refuse("GITHUB_ENABLED", "is not true, yet a GitHub client is configured: set it, or remove the client.")
+    complete = bool(settings.github_client_id and settings.github_client_secret)
+    if settings.github_enabled and settings.github_binding == "app" and not complete:
+        raise _refuse(
+            "GITHUB_ENABLED",
+            "is true without MCP_HTTP_GITHUB_CLIENT_ID and MCP_HTTP_GITHUB_CLIENT_SECRET: only with both can a token "
+            "be proved to be of your own app. (MCP_HTTP_GITHUB_BINDING=none would accept tokens of any app.)",
+        )
+
+
+def _check_addresses(settings: Settings) -> None:
+    if settings.development and settings.host not in LOOPBACK_HOSTS:
+        raise _refuse("HOST", f"is {settings.host!r}: in development only a loopback address is served (127.0.0.1).")
+    if not settings.development and settings.oauth and settings.public_url is None:
+        raise _refuse("PUBLIC_URL", "is missing: give the URL your users type, like https://mcp.example.com/mcp.")
+    if settings.public_url is not None:
+        _check_url(settings, "PUBLIC_URL", settings.public_url)
+    base = settings.google_base_url
+    if base is not None and not (settings.development and is_loopback_url(base)):
+        raise _refuse("GOOGLE_BASE_URL", "may be set in development only, to http://127.0.0.1:<port>.")
+    if settings.auth0_issuer is not None:
+        _check_url(settings, "AUTH0_DOMAIN", settings.auth0_issuer, path="/")
+    _check_url(settings, "GITHUB_API_URL", settings.github_api_url)
+    _check_files(settings)
+
+
+def _check_files(settings: Settings) -> None:
+    if (settings.tls_cert_path is None) != (settings.tls_key_path is None):
+        raise _refuse("TLS_CERT_PATH", "and MCP_HTTP_TLS_KEY_PATH belong together: set both or neither.")
+    for name in ("tls_cert_path", "tls_key_path"):
+        path = getattr(settings, name)
+        if path is not None and not path.is_file():
+            raise _refuse(name.upper(), f"names {str(path)!r}, which is not a file.")
+    if settings.tenant_migrations is not None and not settings.tenant_migrations.is_dir():
+        raise _refuse("TENANT_MIGRATIONS", f"names {str(settings.tenant_migrations)!r}, which is not a folder.")
+
+
+def _check_url(settings: Settings, name: str, url: str, path: str | None = None) -> None:
+    parts = urlsplit(url)
+    if not parts.hostname or parts.query or parts.fragment or parts.username or not url.isascii() or " " in url:
+        raise _refuse(name, f"is {url!r}: not an address of the form https://host/path.")
+    if path is not None and parts.path != path:
+        raise _refuse(name, f"is {url!r}: give the host name alone, like acme.eu.auth0.com.")
+    if parts.scheme != "https" and not (settings.development and is_loopback_url(url)):
+        raise _refuse(name, f"is {url!r}: it must be https (http only to 127.0.0.1, in development).")
+
+
+def is_loopback_url(url: str) -> bool:
+    """Whether ``url`` is plain http to this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS
+
+
+def _check_tenants(settings: Settings) -> None:
+    for key in settings.tenant_mapping or {}:
+        if ":" in key and not re.fullmatch(r"auth0:\S+", key):
+            raise _refuse("TENANT_MAPPING", f"has the key {key!r}: give a domain, or auth0:<organization id>.")
+    for entry in (settings.api_keys or {}).values():
+        try:
+            if entry.tenant_id is not None:
+                check_tenant_id(entry.tenant_id)
+        except ValueError:
+            raise _refuse("API_KEYS", f"gives the key {entry.name!r} an impossible tenant_id.") from None
+
+
+def _check_policy(settings: Settings) -> None:
+    lists = {"DEFAULT_PERMISSIONS": settings.default_permissions or ()}
+    lists |= {f"ROLE_PERMISSIONS[{role}]": names for role, names in (settings.role_permissions or {}).items()}
+    lists |= {f"API_KEYS ({entry.name})": entry.permissions for entry in (settings.api_keys or {}).values()}
+    for name, permissions in lists.items():
+        if name.startswith("ROLE_") and not permissions:
+            raise _refuse(name, "is empty: a role that grants nothing is a mistake.")
+        for permission in permissions:
+            if not is_permission(permission):
+                raise _refuse(name, f"holds {permission!r}: a permission has no blanks, quotes or backslashes.")
