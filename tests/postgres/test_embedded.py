@@ -45,6 +45,8 @@ asyncio.run(main())
 BECOME_NOBODY = f"""
 import asyncpg, concurrent.futures.thread, encodings.idna, importlib.metadata, importlib.readers
 import fcntl, os, pwd, tenantry.postgres
+from tenantry.adapters.postgres.statements import load
+load("embedded")
 os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY}); os.chdir("/")
 """
 
