@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,3 +55,9 @@ def test_the_readme_s_server_can_be_mounted_as_it_stands(monkeypatch: pytest.Mon
     names: dict[str, object] = {}
     exec(compile(code, "README.md", "exec"), names)
     assert callable(names["app"])
+
+
+def test_the_example_of_the_testing_page_runs_as_it_stands() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "testing.md").read_text(), re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr

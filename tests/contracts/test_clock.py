@@ -77,3 +77,11 @@ def test_mistakes_and_misconfigurations_are_errors(caplog: pytest.LogCaptureFixt
     for seen in (InternalError("TypeError", "x.py:1"), ProviderMisconfigured("github", "check the secret")):
         LogObserver()(seen)
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
+
+
+def test_the_log_counts_what_it_is_told() -> None:
+    log = LogObserver()
+    for _ in range(2):
+        log(InternalError("RuntimeError", "gate.py:1"))
+    log(ProviderMisconfigured("github", "check the secret"))
+    assert log.counts == {"InternalError": 2, "ProviderMisconfigured": 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from functools import singledispatch
 
 from ..observations import (
@@ -22,12 +23,14 @@ logger = logging.getLogger("tenantry")
 
 
 class LogObserver:
-    """Writes observations to the logger "tenantry". Admissions only at DEBUG: they are many."""
+    """Writes observations to the logger "tenantry" and counts them by type. Admissions only at DEBUG: they are many."""
 
     def __init__(self) -> None:
         self.admissions = logger.isEnabledFor(logging.DEBUG)
+        self.counts: Counter[str] = Counter()
 
     def __call__(self, observation: Observation) -> None:
+        self.counts[type(observation).__name__] += 1
         level, message = describe(observation)
         logger.log(level, message)
 
