@@ -23,7 +23,7 @@ import uvicorn
 
 from .floor import Floor
 from .measure import clean_environment, pin
-from .stack import bare, stack
+from .stack import bare, stack, tool_server
 
 SERVER_CORE, CLIENT_CORE = 0, 1
 
@@ -65,12 +65,7 @@ def served(app: str, gate: str) -> Iterator[Served]:
 
 async def _serve(kind: str, gate: str) -> None:
     pin(SERVER_CORE)
-    if kind == "tool":
-        from .tools_call import tool_server  # the MCP SDK is imported only where it is measured
-
-        app = tool_server()
-    else:
-        app = bare
+    app = tool_server() if kind == "tool" else bare
     tokens = {}
     if gate != "open":
         gated = stack(app)

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tenantry.adapters.asgi import App, GateMiddleware, Receive, Scope, Send
+from tenantry.adapters.asgi import GateMiddleware
 from tenantry.adapters.clock import SystemClock
+from tenantry.adapters.expiry import App, Receive, Scope, Send
 from tenantry.adapters.observers import LogObserver
 from tenantry.assemble import Assembly, Outside, assemble
 from tenantry.ports import Clock, Fetch, HttpResponse
@@ -173,3 +174,20 @@ async def status_of(app: App, token: str | None) -> int:
 
     await app(scope(token), nothing, send)
     return seen[0]
+
+
+def tool_server() -> Any:
+    """The smallest server with one tool. The MCP SDK is imported only where it is measured."""
+    from mcp.server.mcpserver import MCPServer
+    from mcp.server.transport_security import TransportSecuritySettings
+
+    server = MCPServer("bench", log_level="WARNING")
+
+    @server.tool()
+    def add(a: int, b: int) -> int:
+        """Add."""
+        return a + b
+
+    return server.streamable_http_app(
+        json_response=True, stateless_http=True, transport_security=TransportSecuritySettings(allowed_hosts=[HOST])
+    )

@@ -16,7 +16,7 @@ from typing import Any
 from .floor import Floor
 from .http import compare, cpu_ratio, rate, ratio
 from .measure import Row, child, rounds
-from .stack import HOST, scope, stack
+from .stack import scope, stack, tool_server
 
 CALLS, ROUNDS = 150, 25
 _META = "io.modelcontextprotocol"
@@ -48,23 +48,6 @@ def run(*, profile: bool = False) -> list[Row]:
     pairs = runs["id_token"]
     against = f"{cpu_ratio(pairs)}; same server without auth: {rate(pairs):,.0f} req/s ({server.parser}, {server.loop})"
     return [*rows, Row("tools/call, warm, over sockets", ratio(pairs), "x", against, ">=", 0.95)]
-
-
-def tool_server() -> Any:
-    """The smallest server with one tool."""
-    from mcp.server.mcpserver import MCPServer
-    from mcp.server.transport_security import TransportSecuritySettings
-
-    server = MCPServer("bench", log_level="WARNING")
-
-    @server.tool()
-    def add(a: int, b: int) -> int:
-        """Add."""
-        return a + b
-
-    return server.streamable_http_app(
-        json_response=True, stateless_http=True, transport_security=TransportSecuritySettings(allowed_hosts=[HOST])
-    )
 
 
 async def _measure() -> dict[str, float]:
