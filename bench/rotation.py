@@ -4,8 +4,7 @@ In real time: 10,000 tokens with 10,000 invented key ids within five seconds, ov
 identity provider; in the middle the keys are rotated at once (the old one vanishes) and a token of the new key is
 tried every 20 ms. On a frozen clock: ten minutes of the same flood, one batch a second.
 Precedent: facts/performance.md section 7: the usual cool-down of 30 s keeps a good key out for 26 s. Targets: 6 key
-fetches in the first minute, 2 a minute after, and 2 s. Reported without a target: a rotation ten seconds into the
-flood, when the burst is spent.
+fetches in the first minute, 2 a minute after, and 2 s, also for a rotation ten seconds into a longer flood.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ async def _real_time(rotate_after: float) -> list[Row]:
 
 
 async def _late() -> Row:
-    """The same, slower, with the rotation when the burst is spent."""
+    """The same, slower, with the rotation when what first-heard ids may spend is spent."""
     async with real_stack() as (app, idp):
 
         async def ask(token: str) -> int:
@@ -68,7 +67,7 @@ async def _late() -> Row:
         accepted = await _rotate_and_wait(ask, idp)
         flood.cancel()
         await asyncio.gather(flood, return_exceptions=True)
-    return Row("the same, rotated 10 s into a longer flood", accepted, "s", "a 30 s cool-down: 20-30 s")
+    return Row("the same, rotated 10 s into a longer flood", accepted, "s", "a 30 s cool-down: 20 s", "<=", 2.0)
 
 
 async def _rotate_and_wait(ask: Ask, idp: DevIdp) -> float:

@@ -4,8 +4,7 @@
 * A set is fresh for its Cache-Control lifetime, within 5 minutes and 24 hours; after four fifths of it a request
   starts a refresh in the background; after all of it a request waits for one.
 * A fetch that fails, or brings nothing usable, never replaces good keys: the last good ones serve for 24 hours.
-* A key id that is not in the set spends one refetch of a small burst budget. A fixed cool-down instead would keep
-  a freshly rotated key out for half a minute (``bench/rotation.py``).
+* A key id that is not in the set may have the set fetched anew, within the budget of ``refetches.py``.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from dataclasses import dataclass
 
 from ..core.jws import UnverifiedToken
 from ..core.keys import KeySet, VerificationKey, parse_key_set
-from ..core.quota import Quota, spend
 from ..core.strict_json import parse_object
 from ..errors import TokenInvalid, Unavailable
 from ..observations import KeysRefreshed, KeysRefreshFailed
 from ..ports import Clock, Fetch, FetchFailed, HttpRequest, HttpResponse, Observer
+from .refetches import SPACING, Refetches
 
 SHORTEST, LONGEST = 300.0, 86_400.0  # seconds a set is fresh at least and at most
 UNSAID = 600.0  # when the answer has no max-age: the lower end of what providers advise
@@ -29,12 +28,7 @@ BACKGROUND_FROM = 0.8  # of the lifetime
 LAST_GOOD = 86_400.0  # seconds that keys may outlive their last successful fetch during an outage
 COLD_PAUSE, WARM_PAUSE = 1.0, 5.0  # seconds between attempts during an outage, without and with keys to go on
 
-# Refetches for unknown key ids: with the very first fetch at most 6 in the first minute and 2 a minute after.
-# Spread over the first seconds, so that a key rotated in the middle of a flood is still let in quickly.
-BURST = Quota(limit=4, window=120.0)
-SPACING = 1.5
 ABSENT_FOR = 30.0  # seconds that a fetched set proves an id absent
-_HEARD_IDS = 1024
 
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=(\d{1,9})(?:$|[,\s])", re.IGNORECASE)
 
@@ -66,10 +60,7 @@ class RemoteKeys:
         self._retry_at = float("-inf")
         self._failing: str | None = None
         self._task: asyncio.Task[None] | None = None
-        self._arrival: float | None = None  # of the burst budget (GCRA)
-        self._refetched_at = float("-inf")
-        self._refetches = 0
-        self._heard: dict[str, float] = {}
+        self._refetches = Refetches()
 
     async def key_for(self, token: UnverifiedToken) -> VerificationKey:
         """The one key that may have signed ``token``. Raises ``TokenInvalid`` or ``Unavailable``."""
@@ -89,7 +80,7 @@ class RemoteKeys:
             age=now - self._fetched_at if known else None,
             fresh_for=max(0.0, self._fresh_until - now) if known else None,
             failing=self._failing,
-            refetches=self._refetches,
+            refetches=self._refetches.count,
         )
 
     async def aclose(self) -> None:
@@ -115,39 +106,17 @@ class RemoteKeys:
         None is definitive: a set that was asked for after the id was first heard of does not have it.
         """
         now = self._clock.monotonic()
-        heard = self._remember(kid, now)
+        heard, again = self._refetches.hear(kid, now)
         if self._set_asked_at >= heard and now < self._fetched_at + ABSENT_FOR:
             return None
         joined = self._task is not None and not self._task.done() and self._asked_at >= heard
-        before = self._arrival
-        if not joined and not self._spend(now):
+        if not joined and not self._refetches.grant(again=again, asked_at=self._asked_at, now=now):
             raise Unavailable("keys_unconfirmed", retry_after=SPACING)
         await self._refresh()
         if self._set_asked_at < heard:
-            if not joined:
-                self._arrival = before  # an outage must not use up what the recovery will need
+            self._refetches.refund()
             raise Unavailable("keys_unavailable", retry_after=COLD_PAUSE)
         return self._keys.choose(kid, token.algorithm) if self._keys else None
-
-    def _remember(self, kid: str, now: float) -> float:
-        """When this id was first heard of, lately. Bounded: a flood of ids pushes out the oldest."""
-        heard = self._heard.pop(kid, now)
-        if now >= heard + ABSENT_FOR:
-            heard = now
-        self._heard[kid] = heard
-        if len(self._heard) > _HEARD_IDS:
-            del self._heard[next(iter(self._heard))]
-        return heard
-
-    def _spend(self, now: float) -> bool:
-        if now < max(self._refetched_at, self._asked_at) + SPACING and self._refetches:
-            return False
-        arrival, wait = spend(self._arrival, BURST, now)
-        if wait:
-            return False
-        self._arrival, self._refetched_at = arrival, now
-        self._refetches += 1
-        return True
 
     def _start(self) -> asyncio.Task[None]:
         if self._task is None or self._task.done():
