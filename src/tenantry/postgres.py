@@ -16,8 +16,9 @@ from contextlib import AbstractAsyncContextManager
 
 from .adapters.postgres.current import current_database, use_database
 from .adapters.postgres.embedded import EmbeddedPostgres
-from .adapters.postgres.pool import Database, TenantDatabase
+from .adapters.postgres.pool import Database
 from .adapters.postgres.scope import TenantConnection
+from .adapters.postgres.tenant_database import TenantDatabase
 from .context import peek_user
 from .errors import ConfigurationError, Forbidden
 from .model import MCPUserContext

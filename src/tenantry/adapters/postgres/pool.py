@@ -9,8 +9,8 @@ then gets a 503. How a scope begins and ends is in ``scope.py``, how a tenant co
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -22,6 +22,7 @@ from ...model import MCPUserContext
 from .control import Login, inspect, lock, prepare
 from .scope import COMMIT, ROLLBACK, ScopedConnection, TenantConnection, ask, entering, reaching, unavailable
 from .statements import split
+from .tenant_database import TenantDatabase
 from .tenants import Names, Provisioner, ensure_role, names_of
 
 _CONNECT_SECONDS = 5.0
@@ -134,7 +135,7 @@ class Database:
 
     def tenant(self, tenant_id: str | MCPUserContext) -> TenantDatabase:
         """The database as one tenant sees it. Nobody checks who asks: for administration."""
-        return TenantDatabase(self, tenant_id)
+        return TenantDatabase(self.tenant_connection, tenant_id)
 
     async def ensure_tenant(self, tenant_id: str) -> None:
         """Make the tenant, or bring it up to date, where that is this process's to do.
@@ -273,53 +274,6 @@ class Database:
             return False
         await connection.close(timeout=_CLEAN_UP_SECONDS)
         return True
-
-
-class TenantDatabase:
-    """The database as one tenant sees it: every call is a scope, and a transaction, of its own.
-
-    For several statements in one transaction: ``async with db.transaction() as connection``. Errors as in
-    ``Database.tenant_connection`` and ``TenantConnection``.
-    """
-
-    def __init__(self, database: Database, who: MCPUserContext | str) -> None:
-        self._database, self._who = database, who
-
-    @property
-    def tenant_id(self) -> str:
-        """Whose data this is."""
-        return self._who.tenant_id if isinstance(self._who, MCPUserContext) else self._who
-
-    def transaction(
-        self, *, readonly: bool = False, timeout: float | None = None
-    ) -> AbstractAsyncContextManager[TenantConnection]:
-        """One scope: see ``Database.tenant_connection``."""
-        return self._database.tenant_connection(self._who, readonly=readonly, timeout=timeout)
-
-    async def fetch(self, query: str, *args: Any, timeout: float | None = None) -> list[Any]:
-        """All rows."""
-        async with self.transaction() as connection:
-            return await connection.fetch(query, *args, timeout=timeout)
-
-    async def fetchrow(self, query: str, *args: Any, timeout: float | None = None) -> Any:
-        """The first row, or None."""
-        async with self.transaction() as connection:
-            return await connection.fetchrow(query, *args, timeout=timeout)
-
-    async def fetchval(self, query: str, *args: Any, column: int = 0, timeout: float | None = None) -> Any:
-        """One column of the first row, or None."""
-        async with self.transaction() as connection:
-            return await connection.fetchval(query, *args, column=column, timeout=timeout)
-
-    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
-        """The status word ("INSERT 0 1")."""
-        async with self.transaction() as connection:
-            return await connection.execute(query, *args, timeout=timeout)
-
-    async def executemany(self, query: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None) -> None:
-        """Once for each sequence of parameters: all of them or none."""
-        async with self.transaction() as connection:
-            await connection.executemany(query, args, timeout=timeout)
 
 
 async def _rest_role(connection: Any, deployment: str, login: Login) -> str:
