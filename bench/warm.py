@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from tenantry.adapters.asgi import _local_path
 from tenantry.adapters.expiry import run_until
 from tenantry.adapters.identity import publish
 from tenantry.core.credentials import read_credential, single_headers
@@ -80,7 +79,6 @@ def _steps(gate: Stack, asked: dict[str, Any]) -> dict[str, float]:
             return
 
     steps: dict[str, Callable[[], Any]] = {
-        "path": lambda: _local_path(asked),
         "headers: those that may come once": lambda: single_headers(asked["headers"]),
         "host and origin": lambda: app.transport.check(headers),
         "credential": lambda: read_credential(headers, b""),

@@ -52,7 +52,7 @@ class GateMiddleware:
             raise RuntimeError(f"tenantry does not know ASGI scopes of type {scope['type']!r}: refused")
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = _local_path(scope)
+        path: str = _local_path(scope) if scope.get("root_path") else scope["path"]
         if path in self.transport.exempt_paths:
             await self.app(scope, receive, send)
             return
@@ -130,8 +130,8 @@ class GateMiddleware:
 def _local_path(scope: Scope) -> str:
     """The decoded path below where this middleware is mounted; never a URL built from Host."""
     path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    return path[len(root) :] or "/" if root and path.startswith(root + "/") else path
+    root: str = scope["root_path"]
+    return path[len(root) :] if path.startswith(root + "/") else path
 
 
 def _with_headers(send: Send, headers: list[tuple[bytes, bytes]]) -> Send:

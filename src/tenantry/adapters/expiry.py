@@ -35,7 +35,7 @@ async def run_until(expires_at: float, clock: Clock, app: App, scope: Scope, rec
             await stream.send(message)
             return
         last_word = _OPENS.get(message["type"])
-        if last_word is not None and not _says_its_length(message):
+        if last_word is not None and b"content-length" not in dict(message.get("headers", ())):
             stream = _Stream(expires_at, clock, send, task, last_word, endless=_is_endless(message))
         await send(message)
 
@@ -124,10 +124,6 @@ class _Stream:
     async def say_the_last_word(self) -> None:
         if self.expired and self._last_word is not None:
             await self._send(self._last_word)
-
-
-def _says_its_length(start: Message) -> bool:
-    return any(name.lower() == b"content-length" for name, _ in start.get("headers", ()))
 
 
 def _is_endless(start: Message) -> bool:
