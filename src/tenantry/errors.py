@@ -117,6 +117,7 @@ REASONS: dict[str, Reason] = {
         "Many unknown key ids arrive; the budget for fetching the key set anew is spent for the moment.",
     ),
     "database_unavailable": Reason("The database cannot be reached"),
+    "server_misconfigured": Reason("This server is not configured completely", "The log says what is missing."),
     "store_unavailable": Reason("A store that this request needs cannot be reached"),
     # 500
     "internal_failure": Reason("The request could not be processed"),

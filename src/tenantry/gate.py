@@ -18,10 +18,10 @@ from .core.credentials import read_credential
 from .core.matching import Routes, match
 from .core.policy import Policy
 from .core.tenancy import TenantRules
-from .errors import InternalFailure, Refusal
+from .errors import ConfigurationError, InternalFailure, Refusal, Unavailable
 from .flights import SingleFlight
 from .model import Admission, Credential, VerifiedClaims
-from .observations import Admitted, InternalError, Refused
+from .observations import Admitted, InternalError, Misconfigured, Refused
 from .ports import Observer, TenantDirectory
 from .providers.base import Provider
 from .quotas import Quotas
@@ -107,6 +107,9 @@ class Gate:
         if isinstance(error, Refusal):
             self._observe(Refused(error.status, error.reason, error.detail, error.hint))
             return error
+        if isinstance(error, ConfigurationError):
+            self._observe(Misconfigured("settings", str(error)))
+            return Unavailable("server_misconfigured", retry_after=60)
         self._observe(InternalError.of(error))
         return InternalFailure("internal_failure")
 

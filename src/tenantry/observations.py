@@ -47,10 +47,12 @@ class ProviderFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderMisconfigured:
-    """A provider refuses our own client credentials (or, suspiciously, every token shown to it)."""
+class Misconfigured:
+    """Our own settings are wrong, found out while serving: a provider refuses our client credentials (or,
+    suspiciously, every token shown to it), or the database is not what the settings say. ``part`` is the
+    provider's name or "settings"."""
 
-    provider: str
+    part: str
     hint: str
 
 
@@ -102,7 +104,7 @@ Observation = (
     | Refused
     | ProviderCalled
     | ProviderFailed
-    | ProviderMisconfigured
+    | Misconfigured
     | KeysRefreshed
     | KeysRefreshFailed
     | InsecureSetting

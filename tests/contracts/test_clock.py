@@ -12,7 +12,7 @@ import pytest
 from tenantry import observations
 from tenantry.adapters.clock import SystemClock
 from tenantry.adapters.observers import LogObserver, describe
-from tenantry.observations import InternalError, Observation, ProviderMisconfigured
+from tenantry.observations import InternalError, Misconfigured, Observation
 from tenantry.ports import Clock, Observer
 from tenantry.testing import FrozenClock, Recorder
 
@@ -74,7 +74,7 @@ def test_every_type_of_the_module_is_in_the_union() -> None:
 
 
 def test_mistakes_and_misconfigurations_are_errors(caplog: pytest.LogCaptureFixture) -> None:
-    for seen in (InternalError("TypeError", "x.py:1"), ProviderMisconfigured("github", "check the secret")):
+    for seen in (InternalError("TypeError", "x.py:1"), Misconfigured("github", "check the secret")):
         LogObserver()(seen)
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
 
@@ -83,5 +83,5 @@ def test_the_log_counts_what_it_is_told() -> None:
     log = LogObserver()
     for _ in range(2):
         log(InternalError("RuntimeError", "gate.py:1"))
-    log(ProviderMisconfigured("github", "check the secret"))
-    assert log.counts == {"InternalError": 2, "ProviderMisconfigured": 1}
+    log(Misconfigured("github", "check the secret"))
+    assert log.counts == {"InternalError": 2, "Misconfigured": 1}

@@ -186,3 +186,12 @@ def test_importing_tenantry_imports_no_asyncpg():
         [sys.executable, "-c", "import tenantry, sys; sys.exit('asyncpg' in sys.modules)"], check=False
     )
     assert done.returncode == 0
+
+
+async def test_a_control_schema_of_another_login_is_one_sentence(dsns, open_database, tenant_ids):
+    tenant = next(tenant_ids)
+    async with open_database(dsn=dsns.superuser, admin_dsn=dsns.superuser) as database:
+        await database.ensure_tenant(tenant)
+    async with open_database() as database:
+        with pytest.raises(ConfigurationError, match="made by another login"):
+            await database.ensure_tenant(tenant)

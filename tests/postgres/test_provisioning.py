@@ -14,7 +14,7 @@ import pytest
 
 from tenantry import ConfigurationError, Settings, TenantryMiddleware, current_user
 from tenantry.assemble import assemble
-from tenantry.postgres import get_tenant_database
+from tenantry.postgres import Database, get_tenant_database
 from tenantry.testing import DevIdp, serve_on_loopback
 
 pytestmark = pytest.mark.anyio
@@ -138,6 +138,17 @@ async def test_a_database_that_is_down_is_503_for_who_needs_it(server_of: Any, i
     async with server_of(**changes, tenant_provisioning="manual") as ask:
         status, body = await ask(idp.google.id_token("ann"))
         assert (status, body["reason"]) == (503, "database_unavailable")
+
+
+async def test_a_database_that_is_not_ours_is_503_and_one_sentence_in_the_log(
+    server_of: Any, idp: DevIdp, dsns: Any, tenant_ids: Iterator[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Database.open(dsns.superuser, create_tenants=True) as somebody_else:
+        await somebody_else.ensure_tenant(next(tenant_ids))
+    async with server_of(tenant_provisioning="manual") as ask:
+        status, body = await ask(idp.google.id_token("ann"))
+    assert (status, body["reason"]) == (503, "server_misconfigured")
+    assert "made by another login" in caplog.text
 
 
 def test_a_folder_without_scripts_is_refused_at_start(tmp_path: Path, dsns: Any) -> None:

@@ -11,7 +11,7 @@ from tests.support import Door, World
 
 from tenantry.devidp.github import OTHER_CLIENT_ID, checksummed
 from tenantry.errors import ConfigurationError
-from tenantry.observations import ProviderMisconfigured
+from tenantry.observations import Misconfigured
 from tenantry.ports import HttpRequest, HttpResponse
 from tenantry.providers.github import GitHubSettings
 from tenantry.testing import FakeFetch
@@ -242,7 +242,7 @@ async def test_our_wrong_secret_is_our_configuration_error_and_never_the_token_s
     door = world.door(only=["github"], github_client_secret="not-the-secret-that-github-knows")
     refusal = await door.refuse(world.idp.github.token("octo"))
     assert (refusal.status, refusal.reason) == (503, "provider_misconfigured")
-    (seen,) = world.seen.of(ProviderMisconfigured)
+    (seen,) = world.seen.of(Misconfigured)
     assert "MCP_HTTP_GITHUB_CLIENT_SECRET" in seen.hint
     assert "not-the-secret" not in f"{seen} {refusal.detail} {refusal.hint}"
 
@@ -252,14 +252,14 @@ async def test_when_github_hides_our_wrong_secret_behind_404_the_operator_is_tol
     door = world.door(only=["github"], github_client_secret="not-the-secret-that-github-knows")
     for _ in range(12):
         assert (await door.refuse(world.idp.github.token("octo"))).status == 401
-    assert len(world.seen.of(ProviderMisconfigured)) == 1
+    assert len(world.seen.of(Misconfigured)) == 1
 
 
 async def test_after_one_good_token_bad_ones_raise_no_suspicion(world: World, door: Door) -> None:
     await door.admit(world.idp.github.token("octo"))
     for _ in range(12):
         await door.refuse(checksummed("gho_"))
-    assert world.seen.of(ProviderMisconfigured) == []
+    assert world.seen.of(Misconfigured) == []
 
 
 @pytest.mark.parametrize("code", [201, 202, 301, 302, 400, 403, 409, 429, 500, 502, 503])

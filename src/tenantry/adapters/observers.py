@@ -12,10 +12,10 @@ from ..observations import (
     InternalError,
     KeysRefreshed,
     KeysRefreshFailed,
+    Misconfigured,
     Observation,
     ProviderCalled,
     ProviderFailed,
-    ProviderMisconfigured,
     Refused,
 )
 
@@ -64,8 +64,8 @@ def _(seen: ProviderFailed) -> tuple[int, str]:
 
 
 @describe.register
-def _(seen: ProviderMisconfigured) -> tuple[int, str]:
-    return logging.ERROR, f"{seen.provider}: {seen.hint}"
+def _(seen: Misconfigured) -> tuple[int, str]:
+    return logging.ERROR, f"{seen.part}: {seen.hint}"
 
 
 @describe.register

@@ -15,7 +15,7 @@ from ..core.matching import Presented
 from ..core.strict_json import parse_object
 from ..errors import Unavailable
 from ..model import Identity, VerifiedClaims
-from ..observations import ProviderCalled, ProviderFailed, ProviderMisconfigured
+from ..observations import Misconfigured, ProviderCalled, ProviderFailed
 from ..ports import Clock, Fetch, FetchFailed, HttpRequest, HttpResponse, Observer
 
 RETRY_AFTER = 5.0  # seconds; what a client is told when the provider named no time
@@ -89,7 +89,7 @@ class ProviderClient:
 
     def suspect(self, hint: str) -> None:
         """Tell the operator that our own settings look wrong."""
-        self._observe(ProviderMisconfigured(self._provider, hint))
+        self._observe(Misconfigured(self._provider, hint))
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float:

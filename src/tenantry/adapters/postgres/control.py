@@ -50,7 +50,10 @@ async def prepare(connection: Any) -> str:
             await _install(connection)
         except asyncpg.InsufficientPrivilegeError:
             raise ConfigurationError(_NOT_OWNER) from None
-    deployment: str = await connection.fetchval("SELECT id FROM tenantry.deployment")
+    try:
+        deployment: str = await connection.fetchval("SELECT id FROM tenantry.deployment")
+    except asyncpg.InsufficientPrivilegeError:
+        raise ConfigurationError(_NOT_OURS) from None
     return deployment
 
 
@@ -69,6 +72,10 @@ async def _install(connection: Any) -> None:
             raise ConfigurationError(_NOT_OWNER)
 
 
+_NOT_OURS = (
+    "Schema tenantry of this database was made by another login: give that one as MCP_HTTP_DIRECT_DATABASE_URL, or as "
+    "its owner: REASSIGN OWNED BY <that login> TO <this one>."
+)
 _NOT_OWNER = (
     "The login that makes tenants does not own the database, so it could not make schema tenantry there and "
     "close the database to other roles. Make it the owner, or as the owner: GRANT CREATE ON DATABASE ... TO "
