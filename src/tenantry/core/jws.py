@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from ..errors import TokenInvalid
@@ -47,19 +48,28 @@ def parse_jws(token: bytes) -> UnverifiedToken:
         raise TokenInvalid("token_too_large")
     try:
         head, body, tail = token.split(b".")
-        header = parse_object(base64url.decode(head)) if len(head) <= MAX_HEADER_BYTES * 4 // 3 else {}
-        payload = base64url.decode(body)
-        signature = base64url.decode(tail)
+        payload, signature = base64url.decode(body), base64url.decode(tail)
     except ValueError:
         raise TokenInvalid("token_malformed") from None
-    algorithm, kid, kind = _check_header(header)
-    if not signature:
+    if not signature or len(head) > MAX_HEADER_BYTES * 4 // 3:
         raise TokenInvalid("token_malformed")
+    algorithm, kid, kind = _read_header(head)
     return UnverifiedToken(algorithm, kid, kind, payload, token[: len(head) + 1 + len(body)], signature)
 
 
+@lru_cache(maxsize=256)
+def _read_header(segment: bytes) -> tuple[str, str | None, str | None]:
+    """(alg, kid, normalized typ). Remembered: all tokens that one key signs begin with the same header, which says
+    nothing of their holders."""
+    try:
+        header = parse_object(base64url.decode(segment))
+    except ValueError:
+        raise TokenInvalid("token_malformed") from None
+    return _check_header(header)
+
+
 def _check_header(header: dict[str, Any]) -> tuple[str, str | None, str | None]:
-    """(alg, kid, normalized typ), or ``TokenInvalid``."""
+    """``TokenInvalid`` for a header that may not be."""
     algorithm, kid, kind = header.get("alg"), header.get("kid"), header.get("typ")
     if type(algorithm) is not str:
         raise TokenInvalid("token_malformed")
