@@ -76,7 +76,7 @@ class VerifiedClaims:
     are asked next, on every request.
 
     ``claims`` use the names of OIDC Core section 5.1, RFC 9068 and RFC 7662 whatever the provider calls them.
-    ``expires_at`` and ``not_before`` are seconds since the epoch; None means that the provider sets no limit.
+    ``expires_at`` is in seconds since the epoch; None means that the provider sets no limit.
     """
 
     provider: str
@@ -84,14 +84,13 @@ class VerifiedClaims:
     subject: str
     claims: Mapping[str, Any] = field(repr=False)
     expires_at: float | None
-    not_before: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Who, in our words, with the evidence for a tenant that this provider is authoritative for.
 
-    At most one kind of evidence decides (facts: SECURITY.md, "Tenant evidence"): ``tenant_id`` (an API key's
+    The first kind that is there decides (``core/tenancy.py``): ``tenant_id`` (an API key's
     own record), ``organization`` (an organisation id the provider owns), ``domain`` (canonical, lower-case).
     """
 

@@ -7,7 +7,7 @@ the real things (``tests/contracts``); nothing here signs anybody in outside of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from .adapters.memory import MemoryQuotaStore, NamedDirectory, OpenDirectory, StaticKeyStore
@@ -75,7 +75,7 @@ class FakeFetch:
     async def __call__(self, request: HttpRequest) -> HttpResponse:
         self.requests.append(request)
         answer = self.answer.get(request.url.partition("?")[0], FetchFailed("connect"))
-        if isinstance(answer, Callable):  # type: ignore[arg-type]
+        if callable(answer):
             answer = answer(request)
         if isinstance(answer, Exception):
             raise answer

@@ -128,11 +128,11 @@ def _end(verified: VerifiedClaims) -> float:
 
 def _pack(verified: VerifiedClaims, dies_at: float) -> bytes:
     claims = verified.claims if type(verified.claims) is Claims else Claims.of(verified.claims)
-    times = (verified.expires_at, verified.not_before)
-    return marshal.dumps((dies_at, verified.provider, verified.kind, verified.subject, claims.raw, *times))
+    fields = (verified.provider, verified.kind, verified.subject, claims.raw, verified.expires_at)
+    return marshal.dumps((dies_at, *fields))
 
 
 def _unpack(packed: bytes) -> tuple[float, VerifiedClaims]:
     # Our own bytes, from this process: marshal never reads anybody else's.
-    dies_at, provider, kind, subject, raw, *times = marshal.loads(packed)  # noqa: S302
-    return dies_at, VerifiedClaims(provider, kind, subject, Claims(raw), *times)
+    dies_at, provider, kind, subject, raw, expires_at = marshal.loads(packed)  # noqa: S302
+    return dies_at, VerifiedClaims(provider, kind, subject, Claims(raw), expires_at)

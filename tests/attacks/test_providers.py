@@ -109,17 +109,17 @@ async def test_the_keys_of_one_provider_do_not_sign_for_another(world: World, do
     ).reason == ("signature_invalid")
 
 
+def _good_claims(world: World) -> dict[str, Any]:
+    """Everything right but the key that will sign it."""
+    now = int(world.clock.now())
+    auth0 = world.idp.auth0
+    return {"iss": auth0.issuer, "aud": auth0.audience, "sub": "auth0|1", "iat": now, "exp": now + 60}
+
+
 @pytest.mark.parametrize("name", ["jku", "x5u"])
 async def test_a_url_in_a_header_is_never_fetched(world: World, door: Door, name: str) -> None:
     mallory = TokenMint("mallory")
-    now = int(world.clock.now())
-    claims = {
-        "iss": world.idp.auth0.issuer,
-        "aud": world.idp.auth0.audience,
-        "sub": "auth0|1",
-        "iat": now,
-        "exp": now + 60,
-    }
+    claims = _good_claims(world)
     token = mallory.sign(claims, header={name: f"{world.idp.base_url}/_devidp/redirected"})
     await door.refuse(token)
     assert {(call.provider, call.endpoint) for call in world.idp.calls} <= {("auth0", "jwks")}
@@ -128,14 +128,7 @@ async def test_a_url_in_a_header_is_never_fetched(world: World, door: Door, name
 async def test_a_key_in_a_header_is_never_believed(world: World, door: Door) -> None:
     """Authlib CVE-2026-27962."""
     mallory = TokenMint("mallory")
-    now = int(world.clock.now())
-    claims = {
-        "iss": world.idp.auth0.issuer,
-        "aud": world.idp.auth0.audience,
-        "sub": "auth0|1",
-        "iat": now,
-        "exp": now + 60,
-    }
+    claims = _good_claims(world)
     jwk = mallory.jwks()["keys"][0]
     for kid in (jwk["kid"], world.idp.auth0.keys.current.kid):
         assert (await door.refuse(mallory.sign(claims, header={"jwk": jwk, "kid": kid}))).status == 401

@@ -56,6 +56,7 @@ def _host() -> _Host:
             self.username = user.client_id or user.user_id
             self.tenantry = user
 
+        # The SDK's class sets both as attributes; nearly no request ever reads them.
         @property
         def scopes(self) -> list[str]:  # type: ignore[override]
             return sorted(self.tenantry.permissions)

@@ -37,7 +37,6 @@ class JwtVerifier:
             subject=claims["sub"],
             claims=Claims(token.payload, claims),
             expires_at=numeric_date(claims, "exp"),
-            not_before=numeric_date(claims, "nbf"),
         )
 
     def _refuse_early(self, token: UnverifiedToken, claims: Mapping[str, Any]) -> None:

@@ -131,7 +131,7 @@ class Server:
             lines = _pid_file(self._data)
             if lines[:1] == [str(process.pid)] and lines[7:] and lines[7].strip() == "ready":
                 return True
-            time.sleep(0.005)
+            time.sleep(0.005)  # in a thread; the server tells of itself in this file and nowhere else
         return False
 
     def _last_words(self) -> str:
@@ -172,7 +172,7 @@ def _wait_for_orphan(data: Path) -> None:
     while (lines := _pid_file(data)) and _alive(data, int(lines[0])):
         if time.monotonic() > deadline:
             raise ConfigurationError(f"A PostgreSQL server (process {lines[0]}) already uses {data}.")
-        time.sleep(0.02)
+        time.sleep(0.02)  # in a thread; nobody can wait for a process that is not a child
 
 
 def _alive(data: Path, pid: int) -> bool:
