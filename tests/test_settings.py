@@ -704,3 +704,9 @@ async def test_the_key_of_the_environment_lets_its_holder_in(env: Set) -> None:
     gate = assembled().gate
     assert (await gate.validate(Credential(OWN.encode()))).user.tenant_id == "acme"
     assert (await gate.validate(Credential(KEY.encode(), "x-api-key"))).user.name == "MCP_HTTP_API_KEY"
+
+
+@pytest.mark.parametrize("paths", ["/mcp", "/livez,/mcp/", "livez"])
+def test_an_exempt_path_that_opens_the_server_to_everybody_is_refused(paths: str) -> None:
+    with pytest.raises(ConfigurationError, match="MCP_HTTP_EXEMPT_PATHS"):
+        Settings(environment="production", public_url="https://mcp.example.com/mcp", api_key=KEY, exempt_paths=paths)

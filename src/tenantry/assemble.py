@@ -52,7 +52,7 @@ class Outside:
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """Everything made from one ``Settings``; ``aclose`` closes it."""
+    """Everything made from one ``Settings``; ``start`` and ``aclose`` are for its lifetime."""
 
     gate: Gate
     transport: Transport
@@ -67,6 +67,12 @@ class Assembly:
         from .adapters.postgres.current import current_database
 
         return {current_database: self.database}
+
+    def start(self) -> None:
+        """Make the HTTP client and begin fetching keys; a provider that is down does not keep the server down."""
+        if isinstance(self.outside.fetch, HttpFetch):
+            self.outside.fetch.open()
+        self.gate.start()
 
     async def aclose(self) -> None:
         await self.gate.aclose()

@@ -113,6 +113,10 @@ class Gate:
         self._observe(InternalError.of(error))
         return InternalFailure("internal_failure")
 
+    def start(self) -> None:
+        for provider in self.providers.values():
+            provider.start()
+
     async def aclose(self) -> None:
         await self._flights.aclose()
         for provider in self.providers.values():

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 class TenantryMiddleware(GateMiddleware):
     """``app = TenantryMiddleware(mcp.streamable_http_app())``
 
-    Settings come from the environment (``MCP_HTTP_*``), or ``settings=Settings(...)``; what is made from them is
-    closed with the app's lifespan. ``gate=Gate(...)`` takes a gate of your own making, with ``transport``; it
-    stays yours to close. Raises ``ConfigurationError`` at once when the settings are not complete and safe.
+    Settings come from the environment (``MCP_HTTP_*``), or ``settings=Settings(...)``; what is made from them
+    starts and is closed with the app's lifespan. ``gate=Gate(...)`` takes a gate of your own making, with
+    ``transport``; it stays yours to close. Raises ``ConfigurationError`` at once when the settings are not
+    complete and safe.
     """
 
     def __init__(
@@ -43,5 +44,6 @@ class TenantryMiddleware(GateMiddleware):
             transport or made.transport,
             made.outside.clock,
             resources=made.resources,
+            start=made.start,
             close=made.aclose,
         )

@@ -57,6 +57,7 @@ def _check_addresses(settings: Settings) -> None:
         raise _refuse("PUBLIC_URL", "is missing: give the URL your users type, like https://mcp.example.com/mcp.")
     if settings.public_url is not None:
         _check_url(settings, "PUBLIC_URL", settings.public_url)
+    _check_exempt(settings)
     base = settings.google_base_url
     if base is not None and not (settings.development and is_loopback_url(base)):
         raise _refuse("GOOGLE_BASE_URL", "may be set in development only, to http://127.0.0.1:<port>.")
@@ -64,6 +65,15 @@ def _check_addresses(settings: Settings) -> None:
         _check_url(settings, "AUTH0_DOMAIN", settings.auth0_issuer, path="/")
     _check_url(settings, "GITHUB_API_URL", settings.github_api_url)
     _check_files(settings)
+
+
+def _check_exempt(settings: Settings) -> None:
+    endpoint = urlsplit(settings.resource).path.rstrip("/")
+    for path in settings.exempt_paths:
+        if not path.startswith("/"):
+            raise _refuse("EXEMPT_PATHS", f"holds {path!r}: a path begins with a slash.")
+        if path.rstrip("/") == endpoint:
+            raise _refuse("EXEMPT_PATHS", f"holds {path!r}, the protected resource itself: anybody could call it.")
 
 
 def _check_files(settings: Settings) -> None:

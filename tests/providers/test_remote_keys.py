@@ -221,6 +221,7 @@ async def test_an_outage_is_asked_about_once_a_second_when_cold_and_every_five_w
     issuer.clock.advance(601)
     for _ in range(100):
         assert await issuer.ask()
+        await issuer.settle()
         issuer.clock.advance(0.1)
     assert len(issuer.fetches) == 2
 
@@ -234,6 +235,7 @@ async def test_after_an_outage_the_keys_are_fresh_again() -> None:
     issuer.failure = None
     issuer.clock.advance(5)
     await issuer.ask()
+    await issuer.settle()
     assert issuer.keys.state().failing is None
     assert issuer.keys.state().age == 0.0
 
@@ -451,3 +453,60 @@ async def test_the_key_endpoint_is_never_shown_a_token(world: World) -> None:
     (call,) = world.idp.calls
     assert (call.endpoint, call.credential, call.query) == ("certs", "none", {})
     assert world.idp.calls.shown(token) == set()
+
+
+# Outages that hang
+
+
+async def test_while_the_issuer_hangs_one_caller_waits_once_and_nobody_after_him() -> None:
+    issuer = Issuer()
+    good = await issuer.ask()
+    issuer.clock.advance(700)  # the set is stale now
+    issuer.failure = FetchFailed("timeout")
+    assert await issuer.ask() == good
+    issuer.open.clear()  # from now on it never answers
+    for _ in range(3):
+        issuer.clock.advance(10)
+        async with asyncio.timeout(5):
+            assert await issuer.ask() == good
+    assert issuer.keys.state().failing == "timeout"
+    issuer.open.set()
+    await issuer.settle()
+    await issuer.keys.aclose()
+
+
+async def test_after_a_hanging_outage_the_new_set_is_taken_up_without_a_caller_s_wait() -> None:
+    issuer = Issuer()
+    await issuer.ask()
+    issuer.clock.advance(700)
+    issuer.failure = FetchFailed("timeout")
+    await issuer.ask()
+    issuer.failure = None
+    issuer.clock.advance(10)
+    await issuer.ask()
+    await issuer.settle()
+    assert issuer.keys.state().failing is None
+
+
+async def test_without_good_keys_a_caller_waits_for_the_fetch_that_brings_them() -> None:
+    issuer = Issuer()
+    issuer.open.clear()
+    waiting = asyncio.ensure_future(issuer.ask())
+    await issuer.settle()
+    assert not waiting.done()
+    issuer.open.set()
+    assert await waiting == issuer.mint.keys.current.kid
+
+
+async def test_starting_fetches_before_anybody_asks_and_an_outage_then_harms_nothing() -> None:
+    issuer = Issuer()
+    issuer.failure = FetchFailed("connect")
+    issuer.keys.start()
+    await issuer.settle()
+    assert len(issuer.fetches) == 1
+    issuer.failure = None
+    issuer.clock.advance(2)
+    assert await issuer.ask() == issuer.mint.keys.current.kid
+    issuer.keys.start()
+    await issuer.settle()
+    assert len(issuer.fetches) == 2

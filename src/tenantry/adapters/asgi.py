@@ -32,6 +32,7 @@ class GateMiddleware:
         clock: Clock,
         *,
         resources: Mapping[ContextVar[Any], Any] | None = None,
+        start: Callable[[], None] | None = None,
         close: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.app = app
@@ -39,6 +40,7 @@ class GateMiddleware:
         self.transport = transport
         self._clock = clock
         self._resources = tuple((resources or {}).items())
+        self._start = start
         self._close = close
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -113,14 +115,21 @@ class GateMiddleware:
             take_back()
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The app's lifespan is the server's; what we own is closed before the server is told that all is."""
+        """The app's lifespan is the server's; what we own starts before the app does, and is closed before the server
+        is told that all is."""
+
+        async def starting() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.startup" and self._start is not None:
+                self._start()
+            return message
 
         async def closing(message: Message) -> None:
             if message["type"].startswith("lifespan.shutdown"):
                 await self.aclose()
             await send(message)
 
-        await self.app(scope, receive, closing)
+        await self.app(scope, starting, closing)
 
     async def aclose(self) -> None:
         if self._close is not None:

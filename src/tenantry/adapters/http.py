@@ -61,7 +61,7 @@ class HttpFetch:
             raise FetchFailed("insecure_url")
 
     async def _send(self, request: HttpRequest) -> HttpResponse:
-        client = self._open()
+        client = self.open()
         library = importlib.import_module(type(client).__module__.partition(".")[0])
         headers = {"accept-encoding": "identity", **request.headers}  # nothing to inflate past max_bytes
         try:
@@ -76,8 +76,8 @@ class HttpFetch:
         except (library.HTTPError, library.InvalidURL, library.StreamError):
             raise FetchFailed("protocol") from None
 
-    def _open(self) -> Any:
-        """The client is made on first use: it belongs to the event loop that serves requests."""
+    def open(self) -> Any:
+        """The client, made at start or on first use: its pool belongs to the event loop that serves requests."""
         if self._client is None:
             library = http_library()
             self._client = library.AsyncClient(

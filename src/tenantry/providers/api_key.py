@@ -55,6 +55,9 @@ class ApiKeyProvider:
             tenant_id=claims.get("tenant_id") or personal_tenant_id(who),
         )
 
+    def start(self) -> None:
+        return None
+
     async def aclose(self) -> None:
         return None
 

@@ -95,6 +95,9 @@ class Auth0Provider:
             domain=_domain(email) if email and email_verified and settings.tenant_from_email else None,
         )
 
+    def start(self) -> None:
+        self.keys.start()
+
     async def aclose(self) -> None:
         await self.keys.aclose()
 

@@ -43,6 +43,10 @@ class Provider(Protocol):
         """Who that is. Pure: the same claims give the same identity."""
         ...
 
+    def start(self) -> None:
+        """Begin in the background what the first caller would wait for. Does not fail and does not wait."""
+        ...
+
     async def aclose(self) -> None: ...
 
 

@@ -102,6 +102,9 @@ class GitHubProvider:
             domain=_domain(email) if email else None,
         )
 
+    def start(self) -> None:
+        return None
+
     async def aclose(self) -> None:
         return None
 

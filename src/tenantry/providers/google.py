@@ -96,6 +96,9 @@ class GoogleProvider:
             domain=_domain(claims, email if email_verified else None),
         )
 
+    def start(self) -> None:
+        self.keys.start()
+
     async def aclose(self) -> None:
         await self.keys.aclose()
 

@@ -3,7 +3,8 @@
 * One fetch is in flight at most; everybody who needs it waits for the same one.
 * A set is fresh for its Cache-Control lifetime, within 5 minutes and 24 hours; after four fifths of it a request
   starts a refresh in the background; after all of it a request waits for one.
-* A fetch that fails, or brings nothing usable, never replaces good keys: the last good ones serve for 24 hours.
+* A fetch that fails, or brings nothing usable, never replaces good keys: the last good ones serve for 24 hours, and
+  while the issuer is down the attempts go on in the background: nobody waits for a provider that hangs.
 * A key id that is not in the set may have the set fetched anew, within the budget of ``refetches.py``.
 """
 
@@ -27,7 +28,6 @@ UNSAID = 600.0  # when the answer has no max-age: the lower end of what provider
 BACKGROUND_FROM = 0.8  # of the lifetime
 LAST_GOOD = 86_400.0  # seconds that keys may outlive their last successful fetch during an outage
 COLD_PAUSE, WARM_PAUSE = 1.0, 5.0  # seconds between attempts during an outage, without and with keys to go on
-
 ABSENT_FOR = 30.0  # seconds that a fetched set proves an id absent
 
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=(\d{1,9})(?:$|[,\s])", re.IGNORECASE)
@@ -91,14 +91,17 @@ class RemoteKeys:
     async def _usable(self) -> KeySet:
         """The current set: fresh, or the last good one while its issuer is down."""
         now = self._clock.monotonic()
-        if self._keys is None or now >= self._fresh_until:
-            if now >= self._retry_at:
+        if now >= self._retry_at:
+            if not self._has_good(now) or (now >= self._fresh_until and self._failing is None):
                 await self._refresh()
-        elif now >= self._fresh_until - (1 - BACKGROUND_FROM) * self._lifetime and now >= self._retry_at:
-            self._start()
-        if self._keys is None or self._clock.monotonic() >= self._fetched_at + LAST_GOOD:
+            elif now >= self._fresh_until - (1 - BACKGROUND_FROM) * self._lifetime:
+                self._begin()
+        if self._keys is None or not self._has_good(self._clock.monotonic()):
             raise Unavailable("keys_unavailable", retry_after=COLD_PAUSE)
         return self._keys
+
+    def _has_good(self, now: float) -> bool:
+        return self._keys is not None and now < self._fetched_at + LAST_GOOD
 
     async def _refetch_for(self, token: UnverifiedToken, kid: str) -> VerificationKey | None:
         """Look again for a key id that the current set does not have.
@@ -114,11 +117,17 @@ class RemoteKeys:
             raise Unavailable("keys_unconfirmed", retry_after=SPACING)
         await self._refresh()
         if self._set_asked_at < heard:
-            self._refetches.refund()
+            if not joined:
+                self._refetches.refund()
             raise Unavailable("keys_unavailable", retry_after=COLD_PAUSE)
         return self._keys.choose(kid, token.algorithm) if self._keys else None
 
-    def _start(self) -> asyncio.Task[None]:
+    def start(self) -> None:
+        """Begin the first fetch, so that the first caller need not wait for all of it."""
+        if self._keys is None:
+            self._begin()
+
+    def _begin(self) -> asyncio.Task[None]:
         if self._task is None or self._task.done():
             self._asked_at = self._clock.monotonic()
             self._task = asyncio.get_running_loop().create_task(self._load())
@@ -126,7 +135,7 @@ class RemoteKeys:
 
     async def _refresh(self) -> None:
         """Wait for the fetch in flight, or a new one; whoever stops waiting does not stop it."""
-        await asyncio.shield(self._start())
+        await asyncio.shield(self._begin())
 
     async def _load(self) -> None:
         asked_at = self._asked_at
