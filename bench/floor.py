@@ -11,7 +11,7 @@ import hashlib
 import time
 from typing import Any
 
-from tenantry.adapters.asgi import App, Receive, Scope, Send
+from tenantry.adapters.expiry import App, Receive, Scope, Send
 from tenantry.context import user_variable
 from tenantry.model import MCPUserContext
 

@@ -54,9 +54,7 @@ def _measure(entries: int) -> dict[str, float]:
     def remember(number: int, cache: VerdictCache = cache) -> int:
         payload = _payload(number, client, int(expires))
         claims = json.loads(payload)
-        verified = VerifiedClaims(
-            "google", "id_token", claims["sub"], Claims(payload, claims), float(claims["exp"]), None
-        )
+        verified = VerifiedClaims("google", "id_token", claims["sub"], Claims(payload, claims), float(claims["exp"]))
         identity = google.identify(verified)
         tenant = gate._tenants.assign(identity)
         cache.remember(_key(number), verified)

@@ -15,7 +15,7 @@ import jwt
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 
-from tenantry.adapters.asgi import Message
+from tenantry.adapters.expiry import Message
 from tenantry.core.claims import ClaimRules, check_claims
 from tenantry.core.jws import parse_claims, parse_jws, verify_signature
 from tenantry.core.keys import parse_key_set
