@@ -356,9 +356,11 @@ def test_the_first_evidence_that_exists_decides() -> None:
     everything = {"tenant_id": "key_tenant", "organization": "org_1", "domain": "acme.com"}
     assert rules.assign(person(**everything)) == Tenant("key_tenant", "key", named=True)
     del everything["tenant_id"]
-    assert rules.assign(person(**everything)).tenant_id == organization_tenant_id("google", "org_1")
+    assert rules.assign(person(**everything)) == Tenant(
+        organization_tenant_id("google", "org_1"), "organization", named=False, evidence="google:org_1"
+    )
     del everything["organization"]
-    assert rules.assign(person(**everything)) == Tenant("acme_com", "domain", named=False)
+    assert rules.assign(person(**everything)) == Tenant("acme_com", "domain", named=False, evidence="acme.com")
 
 
 def test_an_address_alone_is_no_evidence_and_nobody_lands_in_a_shared_default() -> None:
@@ -386,7 +388,9 @@ def test_strangers_at_a_public_mail_domain_are_isolated_shared_or_denied(domain:
 @pytest.mark.parametrize("personal", ["isolate", "shared", "deny"])
 def test_an_explicit_mapping_wins_over_all_three(personal: Any) -> None:
     rules = tenant_rules({"gmail.com": "personal_users"}, personal, ())
-    assert rules.assign(person(domain="gmail.com")) == Tenant("personal_users", "mapping", named=True)
+    assert rules.assign(person(domain="gmail.com")) == Tenant(
+        "personal_users", "mapping", named=True, evidence="gmail.com"
+    )
 
 
 def test_deny_denies_people_without_any_domain_too() -> None:
@@ -459,7 +463,7 @@ def test_a_key_with_a_tenant_of_its_own_is_not_asked_for_a_domain() -> None:
 def test_an_organisation_is_mapped_under_its_provider_only() -> None:
     rules = tenant_rules({"auth0:org_1": "acme"}, "isolate", ["acme.com"])
     assert rules.assign(Identity("auth0:1", "auth0", "1", organization="org_1")) == Tenant(
-        "acme", "mapping", named=True
+        "acme", "mapping", named=True, evidence="auth0:org_1"
     )
     with pytest.raises(Forbidden):
         rules.assign(person(organization="org_1"))

@@ -9,8 +9,9 @@ A tenant id is one of
     org___<26 base32>        an organisation without a domain: SHA-256("<provider>:<id>")
 
 and its schema is ``tenant_<tenant_id>``, cut where PostgreSQL would cut it silently (63 bytes) and then marked
-with ``___<26 base32 of SHA-256(tenant_id)>``. A run of three underscores can come from no domain and no mapped
-name. Mapped names and derived ids live in one space: a derived id that equals somebody's mapped name is refused.
+with ``___<26 base32 of SHA-256(tenant_id)>``, or where domains must stay out of the catalog ``t_<32 base32 of
+SHA-256(tenant_id)>``. A run of three underscores can come from no domain and no mapped name. Mapped names and
+derived ids live in one space: a derived id that equals somebody's mapped name is refused.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ _MARKED = re.compile(r"(?:u|org)___[a-z2-7]{26}")
 _LOCAL_PART = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+")  # RFC 5322 atext and dots: nothing quoted
 
 SCHEMA_PREFIX = "tenant_"
+_OPAQUE_PREFIX = "t_"  # no readable name begins so
+_DEPLOYMENT = re.compile(r"[0-9a-f]{12}")
 _IDENTIFIER_BYTES = 63  # NAMEDATALEN - 1
 
 
@@ -105,12 +108,12 @@ def decode_domain(tenant_id: str) -> str:
 
 def personal_tenant_id(user_id: str) -> str:
     """The tenant of one user alone."""
-    return "u___" + _base32_sha256(user_id)
+    return "u___" + _base32_sha256(user_id, 26)
 
 
 def organization_tenant_id(provider: str, organization: str) -> str:
     """The tenant of an organisation that has no domain."""
-    return "org___" + _base32_sha256(f"{provider}:{organization}")
+    return "org___" + _base32_sha256(f"{provider}:{organization}", 26)
 
 
 def check_mapped_name(name: str) -> str:
@@ -134,16 +137,45 @@ def check_tenant_id(tenant_id: str) -> str:
 @lru_cache(maxsize=4096)
 def schema_name(tenant_id: str) -> str:
     """The PostgreSQL schema of a tenant, 63 bytes at most and injective; ValueError for an impossible id."""
-    name = SCHEMA_PREFIX + check_tenant_id(tenant_id)
+    return _within_identifier(SCHEMA_PREFIX + check_tenant_id(tenant_id), tenant_id)
+
+
+@lru_cache(maxsize=4096)
+def opaque_schema_name(tenant_id: str) -> str:
+    """``t_`` and 32 base32 characters (160 bits) of SHA-256: a schema whose name does not tell whose it is.
+
+    Raises ``ValueError`` for an impossible id.
+    """
+    return _OPAQUE_PREFIX + _base32_sha256(check_tenant_id(tenant_id), 32)
+
+
+@lru_cache(maxsize=4096)
+def role_name(schema: str, deployment: str) -> str:
+    """The role of a schema's tenant, 63 bytes at most: roles are shared by all databases of a cluster, so the name
+    begins with 12 hexadecimal digits of the deployment's id.
+
+    ``schema`` comes from ``schema_name`` or ``opaque_schema_name``. Raises ``ValueError`` for an id of another form.
+    """
+    digits = deployment[:12]
+    if not _DEPLOYMENT.fullmatch(digits):
+        raise ValueError("a deployment's id is hexadecimal digits, 12 or more")
+    return _within_identifier(f"tenantry_{digits}_{schema}", schema)
+
+
+def _within_identifier(name: str, origin: str) -> str:
+    """``name`` as long as it fits, else its beginning and the mark of ``origin``, from which it was made.
+
+    No underscore before the mark: a run of exactly three comes from no domain and no mapped name.
+    """
     if len(name) <= _IDENTIFIER_BYTES:
         return name
-    mark = "___" + _base32_sha256(tenant_id)
+    mark = "___" + _base32_sha256(origin, 26)
     return name[: _IDENTIFIER_BYTES - len(mark)].rstrip("_") + mark
 
 
-def _base32_sha256(text: str) -> str:
-    """26 lower-case base32 characters (130 bits) of SHA-256 of the text's UTF-8."""
-    return base64.b32encode(hashlib.sha256(text.encode()).digest()).decode().lower()[:26]
+def _base32_sha256(text: str, length: int) -> str:
+    """The first characters of SHA-256 of the text's UTF-8 in lower-case base32, 5 bits each."""
+    return base64.b32encode(hashlib.sha256(text.encode()).digest()).decode().lower()[:length]
 
 
 def names_an_employer(domain: str) -> bool:
@@ -174,20 +206,21 @@ class TenantRules:
     def _of_organization(self, identity: Identity, organization: str) -> Tenant:
         key = f"{identity.provider}:{organization}"
         if key in self.mapping:
-            return Tenant(self.mapping[key], "mapping", named=True)
+            return Tenant(self.mapping[key], "mapping", named=True, evidence=key)
         if self.allowed_domains is not None:
             raise Forbidden("domain_not_allowed")
-        return Tenant(organization_tenant_id(identity.provider, organization), "organization", named=False)
+        tenant_id = organization_tenant_id(identity.provider, organization)
+        return Tenant(tenant_id, "organization", named=False, evidence=key)
 
     def _of_domain(self, identity: Identity, domain: str) -> Tenant:
         if self.allowed_domains is not None and domain not in self.allowed_domains:
             raise Forbidden("domain_not_allowed")
         if domain in self.mapping:
-            return Tenant(self.mapping[domain], "mapping", named=True)
+            return Tenant(self.mapping[domain], "mapping", named=True, evidence=domain)
         named = self.allowed_domains is not None
         if domain in self.public_mail_domains and self.personal != "shared":
             return self._alone(identity, named=named)
-        return self._derived(encode_domain(domain), named=named)
+        return self._derived(domain, named=named)
 
     def _personal(self, identity: Identity) -> Tenant:
         if self.allowed_domains is not None:
@@ -199,10 +232,11 @@ class TenantRules:
             raise Forbidden("personal_account_denied")
         return Tenant(personal_tenant_id(identity.user_id), "personal", named=named)
 
-    def _derived(self, tenant_id: str, *, named: bool) -> Tenant:
+    def _derived(self, domain: str, *, named: bool) -> Tenant:
+        tenant_id = encode_domain(domain)
         if tenant_id in self.mapping.values():
             raise Forbidden("tenant_conflict")
-        return Tenant(tenant_id, "domain", named=named)
+        return Tenant(tenant_id, "domain", named=named, evidence=domain)
 
 
 def tenant_rules(

@@ -17,18 +17,19 @@ _IDENTIFIER = re.compile(r"[a-z0-9_]{1,63}", re.ASCII)
 
 # PostgreSQL manual, section 4.1 (lexical structure). Order matters: a comment or a quote hides what is in it.
 _LEXEME = re.compile(
-    r"""(?P<skip> --[^\n]*
-                | (?<![\w$]) [eE] ' (?: [^'\\] | '' | \\. )* '
+    r"""(?P<comment> --[^\r\n]*)
+      | (?P<text> (?<![\w$]) [eE] ' (?: [^'\\] | '' | \\. )* '
                 | ' (?: [^'] | '' )* '
-                | " (?: [^"] | "" )* "
                 | (?<![\w$]) \$ (?P<tag> (?: [^\W\d]\w* )? ) \$ .*? \$ (?P=tag) \$ )
-      | (?P<comment> /\* )
+      | (?P<name> " (?: [^"] | "" )* " )
+      | (?P<block> /\* )
       | (?P<atomic> \b BEGIN \s+ ATOMIC \b )
       | (?P<end> ; )""",
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
 _BLOCK_COMMENT_EDGE = re.compile(r"/\*|\*/")
-_NOTHING = re.compile(r"(?:\s|--[^\n]*(?:\n|\Z)|/\*(?:(?!/\*).)*?\*/)*", re.DOTALL)
+_BARE_TOKEN = re.compile(r"""' _? ' | " \w+ " | [\w$]+ | \S""", re.VERBOSE)
+_PLAIN_NAME = re.compile(r'"\w+"')
 
 
 def identifier(name: str) -> str:
@@ -36,6 +37,14 @@ def identifier(name: str) -> str:
     if not _IDENTIFIER.fullmatch(name):
         raise ValueError(f"not an identifier that tenantry writes into SQL: {name!r}")
     return f'"{name}"'
+
+
+def operators_identifier(name: str, what: str) -> str:
+    """The quoted name of a database or login that the operator chose. Raises ``ConfigurationError``."""
+    try:
+        return identifier(name)
+    except ValueError:
+        raise ConfigurationError(f"The {what} is called {name!r}: use a name of a-z, 0-9 and _ only.") from None
 
 
 def literal(text: str) -> str:
@@ -74,19 +83,46 @@ def split(script: str) -> list[str]:
         statements.append(script[start:end])
         start = end + 1
     statements.append(script[start:])
-    return [text.strip() for text in statements if not _NOTHING.fullmatch(text)]
+    return [text.strip() for text in statements if bare(text)]
+
+
+def bare(statement: str) -> str:
+    """The statement's own words for a rule to look at, one blank between any two tokens: no comments, an empty
+    string is ``''`` and any other (or a body in ``$$``) ``'_'``, and a quoted name that is not plain ``"_"``.
+    """
+    parts, position = [], 0
+    for kind, start, end in _lexemes(statement):
+        parts += [statement[position:start], _stand_in(kind, statement[start:end])]
+        position = end
+    parts.append(statement[position:])
+    return " ".join(_BARE_TOKEN.findall("".join(parts)))
+
+
+def _stand_in(kind: str, text: str) -> str:
+    if kind in ("comment", "block"):
+        return " "
+    if kind == "text":
+        return text if text == "''" else "'_'"
+    if kind == "name":
+        return text if _PLAIN_NAME.fullmatch(text) else '"_"'
+    return text
 
 
 def _ends(script: str) -> Iterator[int]:
+    for kind, start, _ in _lexemes(script):
+        if kind == "atomic":
+            raise ConfigurationError("A migration may not hold BEGIN ATOMIC: write the function's body in $$ ... $$.")
+        if kind == "end":
+            yield start
+
+
+def _lexemes(script: str) -> Iterator[tuple[str, int, int]]:
+    """Kind, start and end of whatever hides its content, and of what ends a statement."""
     position = 0
     while found := _LEXEME.search(script, position):
-        position = found.end()
-        if found["atomic"]:
-            raise ConfigurationError("A migration may not hold BEGIN ATOMIC: write the function's body in $$ ... $$.")
-        if found["comment"]:
-            position = _after_block_comment(script, position)
-        elif found["end"]:
-            yield found.start()
+        kind = found.lastgroup or ""
+        position = _after_block_comment(script, found.end()) if kind == "block" else found.end()
+        yield kind, found.start(), position
 
 
 def _after_block_comment(script: str, position: int) -> int:
