@@ -1,17 +1,25 @@
-"""One embedded server for the session; every test has a database and tenant names of its own."""
+"""One server for the session, and the whole again on each other server there is; every test has a database and
+tenant names of its own.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 import asyncpg
 import pytest
+from tests.postgres.pgbouncer import PgBouncer, programs, version_of
+from tests.postgres.servers import Server, Source, rewritten, sources
 
-from tenantry.postgres import Database, EmbeddedPostgres
+from tenantry.postgres import Database
 
 NOTES = "create table notes (id bigint generated always as identity primary key, title text not null)"
+SOURCES = sources()
+PGBOUNCERS = {"pgbouncer{}.{}".format(*version_of(path)): path for path in programs()}
 
 
 @dataclass(frozen=True)
@@ -23,15 +31,57 @@ class Dsns:
     app: str
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each test on each server that is here (``test_parts.py`` says what is not), and through each PgBouncer. The
+    supervisor's own tests, most of which start servers, run once.
+    """
+    if "source" in metafunc.fixturenames:
+        chosen = SOURCES[:1] if metafunc.definition.path.name == "test_embedded.py" else SOURCES
+        metafunc.parametrize("source", chosen, ids=[one.name for one in chosen], indirect=True, scope="session")
+    if "pgbouncer" in metafunc.fixturenames and PGBOUNCERS:
+        metafunc.parametrize("pgbouncer", PGBOUNCERS.values(), ids=PGBOUNCERS, indirect=True)
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
 
 
 @pytest.fixture(scope="session")
-async def server(anyio_backend: str) -> AsyncIterator[EmbeddedPostgres]:
-    async with EmbeddedPostgres() as running:
+def source(request: pytest.FixtureRequest) -> Source:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+async def server(source: Source, anyio_backend: str) -> AsyncIterator[Server]:
+    async with source.start() as running:
         yield running
+
+
+@pytest.fixture
+def pgbouncer(request: pytest.FixtureRequest) -> Path:
+    """The program."""
+    if not PGBOUNCERS:
+        pytest.skip("PgBouncer is not installed (Debian: pgbouncer)")
+    return request.param
+
+
+@pytest.fixture
+def make_bouncer(server: Server, pgbouncer: Path) -> Callable[..., PgBouncer]:
+    """``async with make_bouncer(pool_size=1) as bouncer:`` a PgBouncer in front of the server."""
+    return partial(PgBouncer, server.dsn, program=pgbouncer)
+
+
+@pytest.fixture
+async def bouncer(make_bouncer: Callable[..., PgBouncer]) -> AsyncIterator[PgBouncer]:
+    async with make_bouncer() as running:
+        yield running
+
+
+@pytest.fixture
+def bounced_dsns(dsns: Dsns, bouncer: PgBouncer) -> Dsns:
+    """The test's database with its requests' login through PgBouncer, and the others direct."""
+    return replace(dsns, app=bouncer.dsn(dsns.app))
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +90,7 @@ def numbers() -> Iterator[int]:
 
 
 @pytest.fixture
-async def make_database(server: EmbeddedPostgres, numbers: Iterator[int]) -> AsyncIterator[Callable]:
+async def make_database(server: Server, numbers: Iterator[int]) -> AsyncIterator[Callable]:
     """Make an empty database that ``tenantry_admin`` owns."""
     made: list[str] = []
     root = await asyncpg.connect(server.dsn)
@@ -49,7 +99,7 @@ async def make_database(server: EmbeddedPostgres, numbers: Iterator[int]) -> Asy
         name = f"test_{next(numbers)}"
         await root.execute(f"create database {name} owner tenantry_admin template template0")
         made.append(name)
-        return Dsns(*(dsn.replace("/tenantry?", f"/{name}?") for dsn in (server.dsn, server.admin_dsn, server.app_dsn)))
+        return Dsns(*(rewritten(dsn, database=name) for dsn in (server.dsn, server.admin_dsn, server.app_dsn)))
 
     yield make
     for name in made:
