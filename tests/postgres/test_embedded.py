@@ -20,7 +20,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from tenantry.adapters.postgres.binaries import Account
+from tenantry.adapters.postgres.embedded.binaries import Account
 from tenantry.errors import ConfigurationError
 from tenantry.postgres import Database, EmbeddedPostgres
 

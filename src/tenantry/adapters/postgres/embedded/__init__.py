@@ -15,14 +15,14 @@ import shutil
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import asyncpg
 
-from ...errors import ConfigurationError
+from ....errors import ConfigurationError
+from ..statements import identifier, literal, load, render
 from .binaries import Account, choose_account, find_binaries
 from .server import Server, initialise
-from .statements import identifier, literal, render
 
 DATABASE = "tenantry"
 SUPERUSER, ADMIN, APP = "postgres", "tenantry_admin", "tenantry_app"
@@ -34,12 +34,13 @@ class EmbeddedPostgres:
 
     ``dsn`` is the superuser's, ``admin_dsn`` belongs to the login that owns database ``tenantry`` and may
     create roles, ``app_dsn`` to the one that serves requests and has no rights of its own. All are
-    scram-sha-256 logins over 127.0.0.1. Raises ``ConfigurationError`` when there is nothing to run, or the
-    data is in use.
+    scram-sha-256 logins over 127.0.0.1. ``programs`` is the directory of ``initdb`` and ``postgres`` to use in
+    place of the wheel's or the system's, for another major version. Raises ``ConfigurationError`` when there is
+    nothing to run, or the data is in use.
     """
 
-    def __init__(self, data_dir: Path | None = None) -> None:
-        self._cluster = _Cluster(data_dir)
+    def __init__(self, data_dir: Path | None = None, *, programs: Path | None = None) -> None:
+        self._cluster = _Cluster(data_dir, programs)
 
     async def __aenter__(self) -> Self:
         if os.name != "posix":
@@ -90,8 +91,9 @@ class EmbeddedPostgres:
 class _Cluster:
     """The folder and the server in it; blocking, for a thread."""
 
-    def __init__(self, data_dir: Path | None) -> None:
+    def __init__(self, data_dir: Path | None, programs: Path | None) -> None:
         self._kept = data_dir.absolute() if data_dir else None
+        self._programs = programs
         self._home: Path | None = None
         self._lock: int | None = None
         self._server: Server | None = None
@@ -108,7 +110,7 @@ class _Cluster:
         account = choose_account(self._kept / "pgdata" if self._kept else Path("/nonexistent"))
         self._home = home = _make_home(self._kept, account)
         self._lock = _lock(home)
-        programs = find_binaries(account, home)
+        programs = find_binaries(account, home, self._programs)
         data = home / "pgdata"
         self._passwords = _passwords(home, fresh=not data.exists())
         if not data.exists():
@@ -156,22 +158,40 @@ class _Cluster:
 
 
 async def _bootstrap(cluster: _Cluster) -> None:
-    """Make the logins and the database once. The database comes last: where it is, all is there."""
+    """Make the logins and the database once, and close it to PUBLIC."""
     connection = await asyncpg.connect(cluster.dsn(SUPERUSER, "postgres"))
     try:
-        if await connection.fetchval("SELECT 1 FROM pg_catalog.pg_database WHERE datname = $1", DATABASE):
-            return
-        for statement in render(
-            "embedded",
-            database=identifier(DATABASE),
-            admin=identifier(ADMIN),
-            app=identifier(APP),
-            admin_password=literal(cluster.password(ADMIN)),
-            app_password=literal(cluster.password(APP)),
-        ):
-            await connection.execute(statement)
+        if not await connection.fetchval("SELECT 1 FROM pg_catalog.pg_database WHERE datname = $1", DATABASE):
+            await _make_database(connection, cluster)
     finally:
         await connection.close()
+    connection = await asyncpg.connect(cluster.dsn(SUPERUSER, DATABASE))
+    try:
+        await _harden(connection)
+    finally:
+        await connection.close()
+
+
+async def _make_database(connection: Any, cluster: _Cluster) -> None:
+    """The database comes last: where it is, all is there."""
+    for statement in render(
+        "embedded",
+        database=identifier(DATABASE),
+        admin=identifier(ADMIN),
+        app=identifier(APP),
+        admin_password=literal(cluster.password(ADMIN)),
+        app_password=literal(cluster.password(APP)),
+    ):
+        await connection.execute(statement)
+
+
+async def _harden(connection: Any) -> None:
+    """What only a superuser can, and the provisioning login is none."""
+    if not (await connection.fetchrow(load("inspect")))["anyone_may_set_config"]:
+        return
+    async with connection.transaction():
+        for statement in (*render("embedded_harden", admin=identifier(ADMIN)), *render("harden_superuser")):
+            await connection.execute(statement)
 
 
 def _make_home(kept: Path | None, account: Account) -> Path:

