@@ -54,8 +54,8 @@ class World:
         return Door(self.assembly(only=only, **changes))
 
     def guard(self, app: Any, *, only: Iterable[str] = PROVIDERS, **changes: Any) -> GateMiddleware:
-        """The middleware around ``app``, on the frozen clock."""
-        made = self.assembly(only=only, **changes)
+        """The middleware around ``app``, on the frozen clock; the app answers the health checks itself."""
+        made = self.assembly(only=only, **{"exempt_paths": ("/livez", "/readyz"), **changes})
         return GateMiddleware(app, made.gate, made.transport, self.clock)
 
     async def aclose(self) -> None:

@@ -43,6 +43,7 @@ class TenantryMiddleware(GateMiddleware):
             made.gate,
             transport or made.transport,
             made.outside.clock,
+            health=made.health,
             resources=made.resources,
             start=made.start,
             close=made.aclose,

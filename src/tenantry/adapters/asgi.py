@@ -16,13 +16,16 @@ from ..gate import Gate, Request
 from ..model import Admission
 from ..ports import Clock
 from .expiry import App, Message, Receive, Scope, Send, run_until
+from .health import LIVE, READY, Health
 from .identity import publish
 from .transport import Answer, Transport
 
+_HEALTH = frozenset({LIVE, READY})
+
 
 class GateMiddleware:
-    """Guards ``app`` with ``gate``. ``resources`` maps context variables to what they hold during a request;
-    ``start`` and ``close`` run with the server's lifespan."""
+    """Guards ``app`` with ``gate``. ``health`` answers the health checks that are not exempt; ``resources`` maps
+    context variables to what they hold during a request; ``start`` and ``close`` run with the server's lifespan."""
 
     def __init__(
         self,
@@ -31,6 +34,7 @@ class GateMiddleware:
         transport: Transport,
         clock: Clock,
         *,
+        health: Health | None = None,
         resources: Mapping[ContextVar[Any], Any] | None = None,
         start: Callable[[], None] | None = None,
         close: Callable[[], Awaitable[None]] | None = None,
@@ -39,6 +43,7 @@ class GateMiddleware:
         self.gate = gate
         self.transport = transport
         self._clock = clock
+        self._health = health
         self._resources = tuple((resources or {}).items())
         self._start = start
         self._close = close
@@ -64,6 +69,8 @@ class GateMiddleware:
             headers = single_headers(scope["headers"])
             if scope["method"] == "OPTIONS" or path.startswith("/.well-known/"):
                 answer = self._own_answer(scope, path, headers)
+            elif path in _HEALTH and self._health is not None and scope["method"] in ("GET", "HEAD"):
+                answer = await self._health.answer(path)
             if answer is None:
                 admission = await self._admit(scope, headers)
         except Refusal as refusal:
