@@ -20,6 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from tenantry.core.tenancy import TenantRules
 from tenantry.model import Admission, Claims, VerifiedClaims
 from tenantry.verdicts import VerdictCache
 
@@ -47,7 +48,7 @@ def _rows(entries: int) -> list[Row]:
 def _measure(entries: int) -> dict[str, float]:
     gated = stack(bare, token_cache_size=2 * entries)
     gate = gated.made.gate
-    google, cache = gate.providers["google"], gate._verdicts
+    google, cache, rules = gate.providers["google"], gate._verdicts, TenantRules({})
     elsewhere = stack(bare, token_cache_size=2 * entries).made.gate._verdicts
     client, expires = gated.idp.google.client_id, time.time() + 3600
 
@@ -56,7 +57,7 @@ def _measure(entries: int) -> dict[str, float]:
         claims = json.loads(payload)
         verified = VerifiedClaims("google", "id_token", claims["sub"], Claims(payload, claims), float(claims["exp"]))
         identity = google.identify(verified)
-        tenant = gate._tenants.assign(identity)
+        tenant = rules.assign(identity)
         cache.remember(_key(number), verified)
         user = gate._policy.context(verified, identity, tenant)
         cache.use(_key(number), verified, Admission(user, tenant, cached=True))

@@ -405,8 +405,7 @@ def a_gate(
     return Gate(
         [provider],
         routes=Routes(frozenset({"google"}), {}),
-        tenants=TenantRules({}),
-        directory=directory or OpenDirectory(),
+        directory=directory or OpenDirectory(TenantRules({})),
         policy=Policy(),
         quotas=Quotas(MemoryQuotaStore(clock), tenant=tenant, user=user),
         verdicts=VerdictCache(clock, b"1", ttl=60, size=10),
@@ -464,20 +463,24 @@ async def test_a_mistake_while_200_wait_is_500_for_each_of_them(world: World) ->
     assert {type(failure) for failure in failures} == {InternalFailure}
 
 
-class Refusing:
+class Doorman(OpenDirectory):
+    """Says whether tenants are served, and to which one everybody belongs."""
+
+    def __init__(self, *, open: bool = True) -> None:
+        super().__init__(TenantRules({}))
+        self.open = open
+        self.tenant = Tenant("one", "mapping", named=True)
+
+    async def assign(self, identity: Identity) -> Tenant:
+        return self.tenant
+
     async def admit(self, tenant: Tenant) -> None:
-        raise Forbidden("tenant_unknown")
+        if not self.open:
+            raise Forbidden("tenant_unknown")
 
 
 async def test_the_tenant_is_asked_for_on_every_request_also_with_a_proof_at_hand() -> None:
-    class Directory:
-        open = True
-
-        async def admit(self, tenant: Tenant) -> None:
-            if not self.open:
-                raise Forbidden("tenant_unknown")
-
-    directory, provider = Directory(), Fake(claims)
+    directory, provider = Doorman(), Fake(claims)
     gate = a_gate(provider, Recorder(), directory=directory)
     await gate.admit(REQUEST)
     directory.open = False
@@ -488,9 +491,19 @@ async def test_the_tenant_is_asked_for_on_every_request_also_with_a_proof_at_han
     assert provider.calls == 1
 
 
+async def test_when_tenants_change_the_proof_stays_and_the_tenant_is_assigned_anew() -> None:
+    directory, provider = Doorman(), Fake(claims)
+    gate = a_gate(provider, Recorder(), directory=directory)
+    assert [(await gate.admit(REQUEST)).user.tenant_id for _ in range(2)] == ["one", "one"]
+    directory.tenant = Tenant("other", "mapping", named=True)
+    gate._verdicts.forget_admissions()
+    assert (await gate.admit(REQUEST)).user.tenant_id == "other"
+    assert provider.calls == 1
+
+
 async def test_a_tenant_that_is_not_served_costs_no_quota() -> None:
     seen = Recorder()
-    gate = a_gate(Fake(claims), seen, directory=Refusing(), tenant=Quota(1, 60))
+    gate = a_gate(Fake(claims), seen, directory=Doorman(open=False), tenant=Quota(1, 60))
     for _ in range(3):
         with pytest.raises(Forbidden):
             await gate.admit(REQUEST)

@@ -26,7 +26,7 @@ PROD = {"MCP_HTTP_PUBLIC_URL": "https://mcp.example.com/mcp", "MCP_HTTP_GOOGLE_C
 DEV = {"MCP_HTTP_ENVIRONMENT": "development", "MCP_HTTP_API_KEY": "dev-key-123"}
 LATER = """OIDC_PROVIDERS INTROSPECTION_PROVIDERS TOOL_PERMISSIONS ANONYMOUS_METHODS RATE_LIMIT_ANONYMOUS
     RATE_LIMIT_STORE RATE_LIMIT_ON_ERROR TRUSTED_PROXIES HSTS_MAX_AGE AUDIT_SINKS AUDIT_ON_ERROR AUDIT_EMAIL
-    AUDIT_HMAC_KEY METRICS""".split()
+    AUDIT_HMAC_KEY METRICS OUTAGE_GRACE MAX_BODY""".split()
 
 Set = Callable[..., None]
 
@@ -35,7 +35,11 @@ Set = Callable[..., None]
 def env(monkeypatch: pytest.MonkeyPatch) -> Set:
     """Set the environment, without the prefix or with a whole name."""
     for name in list(os.environ):
-        if name.startswith(("MCP_HTTP_", "AUTH0_", "GOOGLE_")) or name in {"DATABASE_URL", "PORT"}:
+        if name.startswith(("MCP_HTTP_", "AUTH0_", "GOOGLE_")) or name in {
+            "DATABASE_URL",
+            "DIRECT_DATABASE_URL",
+            "PORT",
+        }:
             monkeypatch.delenv(name)
 
     def put(values: dict[str, str] | None = None, **more: str) -> None:
@@ -267,6 +271,20 @@ def test_migrations_must_be_a_folder(env: Set, tmp_path: Path) -> None:
 # Addresses
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("DIRECT_DATABASE_URL", "postgresql://a/b"), ("DATABASES", '{"eu": {"url": "postgresql://a/b"}}')],
+)
+def test_a_database_beside_none_is_a_mistake(env: Set, name: str, value: str) -> None:
+    env(PROD, **{name: value})
+    assert told() == f"MCP_HTTP_DATABASE_CONNECTION_STRING is missing: MCP_HTTP_{name} is of no use alone."
+
+
+def test_with_a_database_keys_may_come_later_so_nothing_else_is_needed_to_sign_in(env: Set) -> None:
+    env(DATABASE_CONNECTION_STRING="postgresql://a/b")
+    assert assembled().gate.providers.keys() == {"api_key"}
+
+
 def test_production_needs_its_public_url_once_somebody_can_sign_in(env: Set) -> None:
     env(GOOGLE_CLIENT_ID="ours")
     assert told().startswith("MCP_HTTP_PUBLIC_URL is missing")
@@ -369,6 +387,7 @@ def test_two_providers_for_one_issuer_are_refused(env: Set) -> None:
         ("AUTH0_PERMISSIONS_FROM", "union"),
         ("LOG_LEVEL", "loud"),
         ("DB_POOL_SIZE", "0"),
+        ("SCHEMA_NAMES", "hashed"),
         ("RATE_LIMIT_TENANT", "600"),
         ("RATE_LIMIT_TENANT", "0/60"),
         ("RATE_LIMIT_TENANT", "600/0"),
@@ -383,11 +402,49 @@ def test_a_value_that_makes_no_sense_is_refused_by_name(env: Set, name: str, val
     assert f"MCP_HTTP_{name}" in told() or (name == "PORT" and "PORT" in told())
 
 
-@pytest.mark.parametrize("name", ["TENANT_MAPPING", "ROLE_PERMISSIONS", "API_KEYS"])
+@pytest.mark.parametrize("name", ["TENANT_MAPPING", "ROLE_PERMISSIONS", "API_KEYS", "DATABASES"])
 @pytest.mark.parametrize("value", ["{", "x", "[1", "{'a': 'b'}"])
 def test_json_that_is_none_is_refused_by_name_without_its_words(env: Set, name: str, value: str) -> None:
     env(PROD, **{name: value + "hunter2"})
     assert told() == f"MCP_HTTP_{name} is not a JSON object."
+
+
+def test_further_databases_are_read_with_both_their_addresses(env: Set) -> None:
+    eu, us = "postgresql://a/eu", "postgresql://a/us"
+    env(
+        PROD,
+        DATABASE_CONNECTION_STRING="postgresql://a/main",
+        DATABASES=f'{{"eu-1": {{"url": "{eu}", "direct_url": "{eu}?direct"}}, "us": {{"url": "{us}"}}}}',
+    )
+    read = Settings().databases or {}
+    shown = {name: (one.url.get_secret_value(), one.direct_url) for name, one in read.items()}
+    assert shown.keys() == {"eu-1", "us"}
+    assert shown["us"] == (us, None)
+    assert shown["eu-1"][0] == eu
+    assert shown["eu-1"][1] is not None
+    assert shown["eu-1"][1].get_secret_value() == f"{eu}?direct"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ('{"main": {"url": "hunter2"}}', "names one 'main'"),
+        ('{"EU": {"url": "hunter2"}}', "names one 'EU'"),
+        ('{"": {"url": "hunter2"}}', "names one ''"),
+        ('{"e.u": {"url": "hunter2"}}', "names one 'e.u'"),
+        ('{"eu": {"url": ""}}', "has an empty connection string for 'eu'"),
+        ('{"eu": {"url": "hunter2", "direct_url": " "}}', "has an empty connection string for 'eu'"),
+        ('{"eu": {}}', "[eu][url]: Field required"),
+        ('{"eu": {"url": "hunter2", "dsn": "hunter2"}}', "[eu][dsn] is not a setting"),
+        ('{"eu": "hunter2"}', "[eu]: "),
+    ],
+)
+def test_an_impossible_further_database_is_refused_by_its_name_and_not_quoted(env: Set, value: str, words: str) -> None:
+    env(PROD, DATABASE_CONNECTION_STRING="postgresql://a/b", DATABASES=value)
+    said = told()
+    assert said.startswith("MCP_HTTP_DATABASES")
+    assert words in said
+    assert "hunter2" not in said
 
 
 @pytest.mark.parametrize("value", ["[]", "5", "null", '"x"', '{"a": 5}'])
@@ -559,6 +616,7 @@ def test_no_secret_is_in_what_settings_show_of_themselves(env: Set) -> None:
         "GITHUB_CLIENT_SECRET": "github-hunter2",
         "DATABASE_CONNECTION_STRING": "postgresql://u:db-hunter2@h/d",
         "DIRECT_DATABASE_URL": "postgresql://u:direct-hunter2@h/d",
+        "DATABASES": '{"eu": {"url": "postgresql://u:eu-hunter2@h/d", "direct_url": "postgresql://u:far-hunter2@h/d"}}',
         "API_KEY": KEY,
         "API_KEYS": f'{{"{OWN}": {{"name": "ci"}}}}',
     }

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .adapters.clock import SystemClock
+from .adapters.health import Health
 from .adapters.http import HttpFetch
-from .adapters.memory import MemoryQuotaStore, NamedDirectory, OpenDirectory, StaticKeyStore
+from .adapters.memory import MemoryQuotaStore, OpenDirectory, StaticKeyStore
 from .adapters.observers import LogObserver
 from .adapters.transport import Transport
 from .core.matching import Routes
@@ -21,7 +22,7 @@ from .errors import ConfigurationError
 from .gate import Gate
 from .model import ApiKeyRecord
 from .observations import InsecureSetting
-from .ports import Clock, Fetch, Observer, TenantDirectory
+from .ports import ApiKeyStore, Clock, Fetch, Observer, TenantDirectory
 from .providers.api_key import ApiKeyProvider
 from .providers.auth0 import Auth0Provider, Auth0Settings
 from .providers.base import Provider
@@ -34,7 +35,7 @@ from .static_keys import plain_digests, read_api_keys
 from .verdicts import VerdictCache
 
 if TYPE_CHECKING:
-    from .adapters.postgres.pool import Database
+    from .adapters.postgres.database import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Assembly:
 
     gate: Gate
     transport: Transport
+    health: Health
     outside: Outside
     database: Database | None
 
@@ -76,6 +78,7 @@ class Assembly:
 
     async def aclose(self) -> None:
         await self.gate.aclose()
+        await self.health.aclose()
         if isinstance(self.outside.fetch, HttpFetch):
             await self.outside.fetch.aclose()
         if self.database is not None:
@@ -86,33 +89,32 @@ def assemble(settings: Settings, outside: Outside | None = None) -> Assembly:
     """The gate and what is around it, as ``settings`` describe them. Raises ``ConfigurationError``."""
     outside = outside or Outside.real(settings)
     keys = read_api_keys(settings)
-    providers = _providers(settings, keys, outside)
     database = _database(settings)
+    providers = _providers(settings, _key_store(keys, database), outside)
+    verdicts = VerdictCache(
+        outside.clock, _version(settings), ttl=settings.token_cache_ttl, size=settings.token_cache_size
+    )
     gate = Gate(
         providers,
         routes=_routes(providers, keys),
-        tenants=tenant_rules(
-            settings.tenant_mapping or {},
-            settings.personal_domains,
-            settings.allowed_domains or (),
-            settings.public_mail_domains or (),
-        ),
         directory=_directory(settings, database),
         policy=_policy(settings),
         quotas=Quotas(
             MemoryQuotaStore(outside.clock), tenant=settings.rate_limit_tenant, user=settings.rate_limit_user
         ),
-        verdicts=VerdictCache(
-            outside.clock, _version(settings), ttl=settings.token_cache_ttl, size=settings.token_cache_size
-        ),
+        verdicts=verdicts,
         observe=outside.observe,
     )
+    if database is not None:
+        database.on_change.append(verdicts.forget_admissions)
     for warning in _insecure(settings):
         outside.observe(warning)
-    return Assembly(gate, _transport(settings, providers), outside, database)
+    checks = {} if database is None else {"database": database.registry.epoch}
+    health = Health(checks, outside.clock, outside.observe)
+    return Assembly(gate, _transport(settings, providers), health, outside, database)
 
 
-def _providers(settings: Settings, keys: list[ApiKeyRecord], outside: Outside) -> list[Provider]:
+def _providers(settings: Settings, key_store: ApiKeyStore | None, outside: Outside) -> list[Provider]:
     parts = (outside.fetch, outside.clock, outside.observe)
     providers: list[Provider] = []
     if settings.google_client_id:
@@ -121,9 +123,19 @@ def _providers(settings: Settings, keys: list[ApiKeyRecord], outside: Outside) -
         providers.append(Auth0Provider(_auth0(settings, settings.auth0_issuer), *parts))
     if settings.github_enabled:
         providers.append(GitHubProvider(_github(settings), *parts))
-    if keys:
-        providers.append(ApiKeyProvider(StaticKeyStore(keys), outside.clock))
+    if key_store is not None:
+        providers.append(ApiKeyProvider(key_store, outside.clock))
     return providers
+
+
+def _key_store(keys: list[ApiKeyRecord], database: Database | None) -> ApiKeyStore | None:
+    """The keys of the configuration, then those of the database, which may come at any time."""
+    if database is None:
+        return StaticKeyStore(keys) if keys else None
+    from .adapters.postgres.key_store import DatabaseKeyStore, FirstKeyStore
+
+    stored = DatabaseKeyStore(database)
+    return FirstKeyStore(StaticKeyStore(keys), stored) if keys else stored
 
 
 def _google(settings: Settings) -> GoogleSettings:
@@ -186,13 +198,17 @@ def _database(settings: Settings) -> Database | None:
 
 def _directory(settings: Settings, database: Database | None) -> TenantDirectory:
     """Without a database nothing is made for a tenant, so every derived one is served."""
-    if database is None or settings.provisioning == "auto":
-        return OpenDirectory()
-    if settings.provisioning == "mapped":
-        return NamedDirectory()
-    from .adapters.postgres.configured import ManualDirectory
+    rules = tenant_rules(
+        settings.tenant_mapping or {},
+        settings.personal_domains,
+        settings.allowed_domains or (),
+        settings.public_mail_domains or (),
+    )
+    if database is None:
+        return OpenDirectory(rules)
+    from .adapters.postgres.directory import RegistryDirectory
 
-    return ManualDirectory(database)
+    return RegistryDirectory(database, rules, settings.provisioning)
 
 
 def _policy(settings: Settings) -> Policy:
@@ -217,7 +233,7 @@ def _transport(settings: Settings, providers: list[Provider]) -> Transport:
         scopes=settings.default_permissions or (),
         hosts=frozenset(hosts) or None,
         origins=frozenset(origin.lower() for origin in origins),
-        exempt_paths=frozenset(settings.exempt_paths),
+        exempt_paths=frozenset(settings.exempt_paths or ()),
         loopback=settings.development,
         development=settings.development,
     )

@@ -91,8 +91,11 @@ REASONS: dict[str, Reason] = {
     ),
     "tenant_unknown": Reason(
         "This account may not use this server",
-        "MCP_HTTP_TENANT_PROVISIONING does not serve this tenant: with mapped, name its domain in "
-        "MCP_HTTP_ALLOWED_DOMAINS or MCP_HTTP_TENANT_MAPPING.",
+        "MCP_HTTP_TENANT_PROVISIONING does not serve this tenant: tenantry tenants create <tenant>; with mapped it is "
+        "enough to name its domain in MCP_HTTP_ALLOWED_DOMAINS or MCP_HTTP_TENANT_MAPPING.",
+    ),
+    "tenant_suspended": Reason(
+        "This account may not use this server", "The tenant is suspended: tenantry tenants resume <tenant>."
     ),
     "tenant_conflict": Reason(
         "This account may not use this server",
@@ -117,6 +120,10 @@ REASONS: dict[str, Reason] = {
         "Many unknown key ids arrive; the budget for fetching the key set anew is spent for the moment.",
     ),
     "database_unavailable": Reason("The database cannot be reached"),
+    "tenant_behind": Reason(
+        "The data of this account is being brought up to date", "The tenant lacks migrations: tenantry migrate."
+    ),
+    "tenant_moving": Reason("The data of this account is being moved"),
     "server_misconfigured": Reason("This server is not configured completely", "The log says what is missing."),
     "store_unavailable": Reason("A store that this request needs cannot be reached"),
     # 500

@@ -17,7 +17,6 @@ from typing import NamedTuple
 from .core.credentials import read_credential
 from .core.matching import Routes, match
 from .core.policy import Policy
-from .core.tenancy import TenantRules
 from .errors import ConfigurationError, InternalFailure, Refusal, Unavailable
 from .flights import SingleFlight
 from .model import Admission, Credential, VerifiedClaims
@@ -43,7 +42,6 @@ class Gate:
         providers: Sequence[Provider],
         *,
         routes: Routes,
-        tenants: TenantRules,
         directory: TenantDirectory,
         policy: Policy,
         quotas: Quotas,
@@ -51,7 +49,7 @@ class Gate:
         observe: Observer,
     ) -> None:
         self.providers = {provider.name: provider for provider in providers}
-        self._routes, self._tenants, self._directory = routes, tenants, directory
+        self._routes, self._directory = routes, directory
         self._policy, self._quotas, self._verdicts = policy, quotas, verdicts
         self._observe = observe
         self._tell_admissions: bool = getattr(observe, "admissions", True)
@@ -98,7 +96,7 @@ class Gate:
         known = self._verdicts.proof(key)
         verified = known or await self._flights.run(key, partial(self._prove, credential, hint, key))
         identity = self.providers[verified.provider].identify(verified)
-        tenant = self._tenants.assign(identity)
+        tenant = await self._directory.assign(identity)
         user = self._policy.context(verified, identity, tenant)
         self._verdicts.use(key, verified, Admission(user, tenant, cached=True))
         return Admission(user, tenant, cached=known is not None)

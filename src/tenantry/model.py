@@ -111,11 +111,13 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """Whose data. ``named`` is true when the operator named it (mapping, allowed domain, key record)."""
+    """Whose data. ``named`` is true when the operator named it (mapping, allowed domain, key record);
+    ``evidence`` is the domain or "<provider>:<organisation>" it comes from, None for a person or a key."""
 
     tenant_id: str
     source: TenantSource
     named: bool
+    evidence: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from .core.quota import Quota
-from .model import ApiKeyRecord, Tenant
+from .model import ApiKeyRecord, Identity, Tenant
 from .observations import Observation
 
 
@@ -66,9 +66,10 @@ class ApiKeyStore(Protocol):
 
 
 class TenantDirectory(Protocol):
-    """Whether a tenant may be served here. Raises ``Forbidden`` or ``Unavailable``; asked on every request,
-    so an implementation that needs I/O caches."""
+    """Which tenant an identity belongs to, and whether it may be served here. Both raise ``Forbidden`` or
+    ``Unavailable``; ``admit`` is asked on every request, so an implementation that needs I/O caches."""
 
+    async def assign(self, identity: Identity) -> Tenant: ...
     async def admit(self, tenant: Tenant) -> None: ...
 
 

@@ -6,19 +6,23 @@
     async with tenant_connection(user) as connection:      # one transaction
         await connection.execute("insert into notes (title) values ($1)", title)
 
+    async with untrusted_connection(user) as connection:   # for SQL that a tenant or a model wrote
+        rows = await connection.fetch(text)
+
 The middleware says which database (``current_database``). A tenant given by name must be the caller's own: a
 tool's argument never chooses the tenant. ``Database.tenant`` makes no such check and is for administration.
 """
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
-
 from .adapters.postgres.current import current_database, use_database
+from .adapters.postgres.database import Database
 from .adapters.postgres.embedded import EmbeddedPostgres
-from .adapters.postgres.pool import Database
-from .adapters.postgres.scope import TenantConnection
+from .adapters.postgres.policies import user_policy
+from .adapters.postgres.scope import TenantScope
+from .adapters.postgres.tenant_connection import TenantConnection
 from .adapters.postgres.tenant_database import TenantDatabase
+from .adapters.postgres.untrusted import LimitExceeded, Limits, Rows, UntrustedConnection, UntrustedScope
 from .context import peek_user
 from .errors import ConfigurationError, Forbidden
 from .model import MCPUserContext
@@ -26,12 +30,18 @@ from .model import MCPUserContext
 __all__ = [
     "Database",
     "EmbeddedPostgres",
+    "LimitExceeded",
+    "Limits",
+    "Rows",
     "TenantConnection",
     "TenantDatabase",
+    "UntrustedConnection",
     "current_database",
     "get_tenant_database",
     "tenant_connection",
+    "untrusted_connection",
     "use_database",
+    "user_policy",
 ]
 
 _NONE_SET = (
@@ -54,9 +64,16 @@ async def get_tenant_database(tenant: str | MCPUserContext) -> TenantDatabase:
 
 def tenant_connection(
     user: MCPUserContext | str, *, readonly: bool = False, timeout: float | None = None
-) -> AbstractAsyncContextManager[TenantConnection]:
+) -> TenantScope:
     """One transaction in the caller's tenant: see ``Database.tenant_connection``. Raises as above."""
     return _database_for(user).tenant_connection(user, readonly=readonly, timeout=timeout)
+
+
+def untrusted_connection(
+    user: MCPUserContext | str, *, readonly: bool = True, limits: Limits | None = None
+) -> UntrustedScope:
+    """For SQL that a tenant or a model wrote: see ``Database.untrusted_connection``. Raises as above."""
+    return _database_for(user).untrusted_connection(user, readonly=readonly, limits=limits)
 
 
 def _database_for(tenant: str | MCPUserContext) -> Database:

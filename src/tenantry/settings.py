@@ -47,7 +47,7 @@ _NOT_YET = frozenset(
     PREFIX + name
     for name in """OIDC_PROVIDERS INTROSPECTION_PROVIDERS TOOL_PERMISSIONS ANONYMOUS_METHODS RATE_LIMIT_ANONYMOUS
     RATE_LIMIT_STORE RATE_LIMIT_ON_ERROR TRUSTED_PROXIES HSTS_MAX_AGE AUDIT_SINKS AUDIT_ON_ERROR AUDIT_EMAIL
-    AUDIT_HMAC_KEY METRICS SCHEMA_NAMES DATABASES OUTAGE_GRACE MAX_BODY""".split()
+    AUDIT_HMAC_KEY METRICS OUTAGE_GRACE MAX_BODY""".split()
 )
 
 
@@ -92,6 +92,15 @@ class ApiKeyEntry(BaseModel):
     permissions: tuple[str, ...] = ()
     expires_at: Moment = None
     not_before: Moment = None
+
+
+class DatabaseEntry(BaseModel):
+    """One further database in ``MCP_HTTP_DATABASES``: as DATABASE_CONNECTION_STRING and DIRECT_DATABASE_URL."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    url: SecretStr
+    direct_url: SecretStr | None = None
 
 
 def _both(name: str, *fallbacks: str) -> AliasChoices:
@@ -149,7 +158,9 @@ class Settings(BaseSettings):
     direct_database_url: SecretStr | None = Field(
         None, validation_alias=_both("DIRECT_DATABASE_URL", "DIRECT_DATABASE_URL")
     )
+    databases: dict[str, DatabaseEntry] | None = Field(None, repr=False)
     db_pool_size: int = Field(10, ge=1, le=200)
+    schema_names: Literal["readable", "opaque"] = "readable"
     tenant_migrations: Path | None = None
 
     tenant_mapping: dict[str, str] | None = None
@@ -174,7 +185,7 @@ class Settings(BaseSettings):
     cors_origins: CommaList | None = None
     allowed_hosts: CommaList | None = None
     allowed_origins: CommaList | None = None
-    exempt_paths: CommaList = ("/livez", "/readyz")
+    exempt_paths: CommaList | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("*", mode="before")

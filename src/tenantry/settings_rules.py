@@ -29,7 +29,8 @@ def check(settings: Settings) -> None:
 
 
 def _check_providers(settings: Settings) -> None:
-    if not (settings.oauth or settings.api_key or settings.api_keys):
+    # With a database, API keys may be in it (``tenantry keys create``).
+    if not (settings.oauth or settings.api_key or settings.api_keys or settings.database_connection_string):
         raise ConfigurationError(
             "Nobody could sign in: set MCP_HTTP_GOOGLE_CLIENT_ID, MCP_HTTP_AUTH0_DOMAIN and "
             "MCP_HTTP_AUTH0_AUDIENCE, MCP_HTTP_GITHUB_ENABLED, MCP_HTTP_API_KEYS or MCP_HTTP_API_KEY."
@@ -69,7 +70,7 @@ def _check_addresses(settings: Settings) -> None:
 
 def _check_exempt(settings: Settings) -> None:
     endpoint = urlsplit(settings.resource).path.rstrip("/")
-    for path in settings.exempt_paths:
+    for path in settings.exempt_paths or ():
         if not path.startswith("/"):
             raise _refuse("EXEMPT_PATHS", f"holds {path!r}: a path begins with a slash.")
         if path.rstrip("/") == endpoint:
@@ -104,6 +105,7 @@ def is_loopback_url(url: str) -> bool:
 
 
 def _check_tenants(settings: Settings) -> None:
+    _check_databases(settings)
     for key in settings.tenant_mapping or {}:
         if ":" in key and not re.fullmatch(r"auth0:\S+", key):
             raise _refuse("TENANT_MAPPING", f"has the key {key!r}: give a domain, or auth0:<organization id>.")
@@ -113,6 +115,22 @@ def _check_tenants(settings: Settings) -> None:
                 check_tenant_id(entry.tenant_id)
         except ValueError:
             raise _refuse("API_KEYS", f"gives the key {entry.name!r} an impossible tenant_id.") from None
+
+
+def _check_databases(settings: Settings) -> None:
+    if settings.database_connection_string is None:
+        for name in ("direct_database_url", "databases"):
+            if getattr(settings, name) is not None:
+                raise _refuse("DATABASE_CONNECTION_STRING", f"is missing: MCP_HTTP_{name.upper()} is of no use alone.")
+    for dsn_id, entry in (settings.databases or {}).items():
+        if dsn_id == "main" or not re.fullmatch(r"[a-z][a-z0-9_-]{0,31}", dsn_id):
+            raise _refuse(
+                "DATABASES",
+                f'names one {dsn_id!r}: use a-z, 0-9, _ and -; "main" is MCP_HTTP_DATABASE_CONNECTION_STRING.',
+            )
+        # An empty connection string means "whatever the environment says" to the driver.
+        if any(url is not None and not url.get_secret_value().strip() for url in (entry.url, entry.direct_url)):
+            raise _refuse("DATABASES", f"has an empty connection string for {dsn_id!r}.")
 
 
 def _check_policy(settings: Settings) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from .adapters.memory import MemoryQuotaStore, NamedDirectory, OpenDirectory, StaticKeyStore
+from .adapters.memory import MemoryQuotaStore, OpenDirectory, StaticKeyStore
 from .devidp import DevIdp, KeyRing, serve_on_loopback
 from .observations import Observation
 from .ports import FetchFailed, HttpRequest, HttpResponse
@@ -21,7 +21,6 @@ __all__ = [
     "FakeFetch",
     "FrozenClock",
     "MemoryQuotaStore",
-    "NamedDirectory",
     "OpenDirectory",
     "Recorder",
     "StaticKeyStore",

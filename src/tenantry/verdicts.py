@@ -102,6 +102,10 @@ class VerdictCache:
         dies_at, _ = _unpack(packed)
         self._in_use[key] = _InUse(dies_at, _end(verified), admission)
 
+    def forget_admissions(self) -> None:
+        """What was made of proofs is made anew: tenants may have changed."""
+        self._in_use.clear()
+
     def remember_refusal(self, key: bytes, refusal: Refusal) -> None:
         """Keep a definitive refusal of a token for a moment."""
         if isinstance(refusal, TokenInvalid) and refusal.reason not in _MAY_TURN:

@@ -30,6 +30,15 @@ def entrance() -> Iterator[Entrance]:
     made.close()
 
 
+@pytest.fixture(scope="module")
+def cut_off() -> Iterator[Entrance]:
+    """An entrance whose keys may be in a database, which somebody has put out of reach."""
+    made = Entrance(database_connection_string="postgresql://app:word@127.0.0.1:1/none")
+    yield made
+    assert made.asked == set()
+    made.close()
+
+
 @pytest.mark.parametrize("header", HEADERS)
 def test_a_key_is_let_in_through_either_header(entrance: Entrance, header: bytes) -> None:
     assert entrance.verdict(API_KEY, header) == entrance.verdict(PLAIN, header) == ADMITTED
@@ -100,3 +109,18 @@ def test_a_beginning_of_a_key_is_no_key(entrance: Entrance, cut: int) -> None:
 
 def test_a_token_is_no_key(entrance: Entrance) -> None:
     assert entrance.verdict(google(), b"x-api-key") == "api_key_invalid"
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_who_puts_the_database_out_of_reach_gets_nobody_in_and_no_good_key_called_bad(
+    cut_off: Entrance, header: bytes
+) -> None:
+    """A 401 would make clients throw good keys away; and a key that was revoked must not come back to life."""
+    invented = [compose_key("live", number.to_bytes(8, "big"), bytes(32)) for number in range(50)]
+    assert {cut_off.verdict(key, header) for key in (API_KEY, OTHER, *invented)} == {"database_unavailable"}
+
+
+@pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.parametrize("key", ["mcpk_", "mcpk_live_' OR '1'='1", API_KEY[:-1], "mcpk_live_" + "0" * 60])
+def test_what_can_be_no_key_troubles_no_database(cut_off: Entrance, header: bytes, key: str) -> None:
+    assert cut_off.verdict(key, header) not in (ADMITTED, "database_unavailable")

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 
 import asyncpg
 import pytest
+from tests.postgres.registry import deployment_of, role_of
 
 from tenantry.context import user_variable
 from tenantry.errors import ConfigurationError, Forbidden, Unavailable
@@ -19,6 +20,7 @@ from tenantry.postgres import Database, current_database, get_tenant_database, t
 
 pytestmark = pytest.mark.anyio
 
+NOTES = "create table notes (id bigint generated always as identity primary key, title text not null)"
 # Port 1 on loopback: nothing listens there.
 DOWN = "postgresql://somebody:a-very-secret-word@127.0.0.1:1/nowhere"
 
@@ -112,12 +114,54 @@ async def pooler(dsn: str):
         yield dsn.replace(f":{port}/", f":{listening.sockets[0].getsockname()[1]}/")
 
 
-async def test_a_pooler_that_refuses_startup_parameters_is_served(dsns, open_database, tenant):
-    async with pooler(dsns.superuser) as dsn, open_database(dsn=dsn, admin_dsn=dsns.superuser) as database:
+@pytest.mark.parametrize("one_login", [True, False])
+async def test_a_pooler_that_refuses_startup_parameters_is_served(dsns, root, open_database, tenant, one_login):
+    behind, direct = (dsns.superuser, dsns.superuser) if one_login else (dsns.app, dsns.admin)
+    async with pooler(behind) as dsn, open_database(dsn=dsn, admin_dsn=direct) as database:
         await database.tenant(tenant).execute("insert into notes (title) values ('x')")
-        assert await database.tenant(tenant).fetchval("select current_user::text") == f"tenant_{tenant}"
+        seen = await database.tenant(tenant).fetchrow("select current_user::text, session_user::text")
+        login = f"{await deployment_of(root)}__app_000" if one_login else "tenantry_app"
+        assert tuple(seen) == (await role_of(root, tenant), login)
         with pytest.raises(RuntimeError, match="COMMIT"):
             await database.tenant(tenant).execute("commit")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await database.tenant(tenant).execute(f"commit; select title from tenant_{tenant}.notes")
+
+
+async def nothing(connection: asyncpg.Connection) -> None:
+    """What some pools do on release."""
+
+
+@pytest.mark.parametrize("reset", [None, nothing], ids=["default reset", "no reset"])
+async def test_a_pool_of_the_applications_own_works_as_well(dsns, root, tenant, tenant_ids, reset):
+    other = next(tenant_ids)
+    async with asyncpg.create_pool(dsns.app, min_size=1, max_size=1, reset=reset) as pool:
+        async with Database.over(pool, admin_dsn=dsns.admin, create_tenants=True, migrations=[NOTES]) as database:
+            for name in (tenant, other):
+                await database.tenant(name).execute("insert into notes (title) values ($1)", name)
+            await database.tenant(tenant).execute("set search_path = pg_catalog; set role none; set my.setting = 'x'")
+            with pytest.raises(asyncpg.DivisionByZeroError):
+                await database.tenant(tenant).fetchval("select 1/0")
+            for name in (other, tenant):
+                seen = await database.tenant(name).fetchrow("select title, current_user::text from notes")
+                assert tuple(seen) == (name, await role_of(root, name))
+        # It stays the application's, and has nothing of a tenant.
+        left = "select current_user::text, current_setting('search_path'), current_setting('my.setting', true)"
+        assert tuple(await pool.fetchrow(left)) in (
+            ("tenantry_app", '"$user", public', None),
+            ("tenantry_app", '"$user", public', ""),
+        )
+
+
+async def test_a_pool_with_one_login_says_which_tenants_it_cannot_serve(dsns, root, database, tenant):
+    await database.ensure_tenant(tenant)
+    await root.execute("update tenantry.tenants set bucket = 1 where tenant_id = $1", tenant)
+    async with (
+        asyncpg.create_pool(dsns.app, min_size=0, max_size=1) as pool,
+        Database.over(pool, admin_dsn=dsns.admin, create_tenants=True, migrations=[NOTES]) as over,
+    ):
+        with pytest.raises(ConfigurationError, match=r"login number 1 .* open the database by its connection string"):
+            await over.tenant(tenant).fetch("select title from notes")
 
 
 async def test_use_after_close_is_unavailable(open_database, tenant):

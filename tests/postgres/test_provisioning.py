@@ -58,6 +58,8 @@ def server_of(idp: DevIdp, dsns: Any, tables: Path) -> Callable[..., Any]:
     @contextlib.asynccontextmanager
     async def serving(**changes: Any) -> AsyncIterator[Any]:
         values = {name.removeprefix("MCP_HTTP_").lower(): value for name, value in idp.settings().items()}
+        if changes.get("environment") == "production":  # there the identity provider's loopback address is refused
+            values = {}
         database = {"database_connection_string": dsns.app, "direct_database_url": dsns.admin}
         app = TenantryMiddleware(
             notes, settings=Settings(**{**values, **database, "tenant_migrations": tables, **changes})
@@ -122,6 +124,63 @@ async def test_manual_serves_what_exists_and_makes_nothing_even_for_a_named_tena
         assert (status, body["reason"]) == (403, "tenant_unknown")
     made = await root.fetch("select tenant_id from tenantry.tenants")
     assert {row["tenant_id"] for row in made} == {known}
+
+
+async def test_a_new_release_s_tables_reach_a_tenant_at_its_first_use_in_development(
+    server_of: Any, idp: DevIdp, tenant_ids: Iterator[str], tables: Path, root: asyncpg.Connection
+) -> None:
+    tenant = next(tenant_ids)
+    token = idp.google.id_token("ann", hd=domain_of(tenant))
+    for version in (2, 3):
+        async with server_of() as ask:
+            assert (await ask(token))[0] == 200
+        assert await root.fetchval("select version from tenantry.tenants where tenant_id = $1", tenant) == version
+        (tables / "0003_done.sql").write_text("alter table notes add column done boolean")
+
+
+async def test_in_production_a_tenant_without_a_new_release_s_tables_gets_503_until_it_has_them(
+    server_of: Any, tenant_ids: Iterator[str], tables: Path, root: asyncpg.Connection
+) -> None:
+    tenant, key = next(tenant_ids), "kJ8sQ2mVx7Lp0RtY5wZb3NcF6hGd9TaE"
+    production = {"environment": "production", "api_keys": {key: {"name": "ci", "tenant_id": tenant}}}
+    async with server_of(**production) as ask:
+        assert (await ask(key))[0] == 200
+    (tables / "0003_done.post.sql").write_text("alter table notes add column done boolean")
+    async with server_of(**production) as ask:
+        assert (await ask(key))[0] == 200
+    (tables / "0004_more.sql").write_text("alter table notes add column more boolean")
+    async with server_of(**production) as ask:
+        status, body = await ask(key)
+        assert (status, body["error"]) == (503, "temporarily_unavailable")
+        assert body["error_description"] == "The data of this account is being brought up to date"
+    assert await root.fetchval("select version from tenantry.tenants where tenant_id = $1", tenant) == 2
+
+
+@pytest.mark.parametrize(
+    ("state", "answer"),
+    [
+        ("suspended", (403, "tenant_suspended")),
+        ("moving", (503, "tenant_moving")),
+        ("dropping", (403, "tenant_unknown")),
+    ],
+)
+@pytest.mark.parametrize("provisioning", ["auto", "mapped", "manual"])
+async def test_a_tenant_that_may_not_be_entered_is_refused_before_the_application(
+    server_of: Any,
+    idp: DevIdp,
+    tenant_ids: Iterator[str],
+    database: Any,
+    root: asyncpg.Connection,
+    provisioning: str,
+    state: str,
+    answer: tuple[int, str],
+) -> None:
+    tenant = next(tenant_ids)
+    await database.ensure_tenant(tenant)
+    await root.execute("update tenantry.tenants set state = $2 where tenant_id = $1", tenant, state)
+    async with server_of(tenant_provisioning=provisioning) as ask:
+        status, body = await ask(idp.google.id_token("ann", hd=domain_of(tenant)))
+    assert (status, body["reason"]) == answer
 
 
 async def test_an_allowed_domain_counts_as_named(server_of: Any, idp: DevIdp, tenant_ids: Iterator[str]) -> None:

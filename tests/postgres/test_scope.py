@@ -8,6 +8,7 @@ import asyncio
 
 import asyncpg
 import pytest
+from tests.postgres.registry import deployment_of, role_of
 
 from tenantry.errors import Forbidden, Unavailable
 from tenantry.model import MCPUserContext
@@ -29,15 +30,17 @@ def other(tenant_ids):
 async def facts(database: Database, tenant: str):
     """What a scope sees of itself."""
     return await database.tenant(tenant).fetchrow(
-        "select current_user::text as role, current_setting('search_path') as path, pg_backend_pid() as pid,"
-        " current_setting('statement_timeout') as timeout, current_setting('my.setting', true) as mine"
+        "select current_user::text as role, session_user::text as login, current_setting('search_path') as path,"
+        " pg_backend_pid() as pid, current_setting('statement_timeout') as timeout,"
+        " current_setting('my.setting', true) as mine"
     )
 
 
-async def test_a_scope_runs_as_the_tenants_role_in_the_tenants_schema(database, tenant):
+async def test_a_scope_runs_as_the_tenants_role_in_the_tenants_schema(database, root, tenant):
     seen = await facts(database, tenant)
-    assert seen["role"] == f"tenant_{tenant}"
+    assert seen["role"] == f"{await deployment_of(root)}_tenant_{tenant}" == await role_of(root, tenant)
     assert seen["path"] == f"tenant_{tenant}, pg_temp"
+    assert seen["login"] == "tenantry_app"
 
 
 async def test_two_tenants_never_see_each_others_rows(database, tenant, other):
@@ -78,12 +81,12 @@ async def test_an_exception_rolls_the_scope_back(single, tenant):
     assert await single.tenant(tenant).fetchval("select count(*) from notes") == 0
 
 
-async def test_a_failed_statement_leaves_a_clean_connection(single, tenant, other):
+async def test_a_failed_statement_leaves_a_clean_connection(single, root, tenant, other):
     before = await facts(single, tenant)
     with pytest.raises(asyncpg.DivisionByZeroError):
         await single.tenant(tenant).fetchval("select 1/0")
     after = await facts(single, other)
-    assert (after["pid"], after["role"]) == (before["pid"], f"tenant_{other}")
+    assert (after["pid"], after["role"]) == (before["pid"], await role_of(root, other))
 
 
 async def test_a_swallowed_statement_error_is_no_silent_rollback(single, tenant):
@@ -129,7 +132,7 @@ async def test_a_cancelled_scope_is_rolled_back_and_its_connection_is_clean(sing
     before = await facts(single, tenant)
     await cancelled_in_the_middle(single, tenant, root, "select pg_sleep(600)")
     after = await facts(single, other)
-    assert after["role"] == f"tenant_{other}"
+    assert after["role"] == await role_of(root, other)
     assert after["pid"] == before["pid"]
     assert await single.tenant(tenant).fetchval("select count(*) from notes") == 0
 
@@ -140,7 +143,7 @@ async def test_a_cancelled_statement_stops_on_the_server(single, root, tenant):
     assert not await root.fetchval("select count(*) from pg_stat_activity where wait_event = 'PgSleep'")
 
 
-async def test_a_scope_cancelled_again_and_again_still_gives_its_connection_back(single, tenant):
+async def test_a_scope_cancelled_again_and_again_still_gives_its_connection_back(single, root, tenant):
     """As anyio's cancel scopes do, on every turn of the loop."""
     inside = asyncio.Event()
 
@@ -154,18 +157,19 @@ async def test_a_scope_cancelled_again_and_again_still_gives_its_connection_back
     while not task.done():
         task.cancel()
         await asyncio.sleep(0)
-    assert (await facts(single, tenant))["role"] == f"tenant_{tenant}"
+    assert (await facts(single, tenant))["role"] == await role_of(root, tenant)
 
 
-async def test_cancelling_while_entering_gives_the_connection_back(single, tenant, other):
-    await single.ensure_tenant(tenant)
+async def test_cancelling_while_entering_gives_the_connection_back(single, root, tenant, other):
+    for name in (tenant, other):
+        await single.ensure_tenant(name)
     for turns in range(12):
         task = asyncio.create_task(single.tenant(tenant).fetchval("select 1"))
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        assert (await facts(single, other))["role"] == f"tenant_{other}"
+        assert (await facts(single, other))["role"] == await role_of(root, other)
 
 
 @pytest.mark.parametrize(
@@ -195,8 +199,8 @@ async def test_what_a_handler_does_to_the_session_is_gone_in_the_next_scope(
         pass
     after = await facts(single, other)
     assert after["pid"] == before["pid"]
-    assert (after["role"], after["path"]) == (f"tenant_{other}", f"tenant_{other}, pg_temp")
-    assert (after["timeout"], after["mine"] or None) == ("0", None)
+    assert (after["role"], after["path"]) == (await role_of(root, other), f"tenant_{other}, pg_temp")
+    assert (after["timeout"], after["mine"] or None) == (before["timeout"], None)
     assert not await root.fetchval("select count(*) from pg_locks where locktype = 'advisory'")
     assert not await single.tenant(other).fetch("select * from pg_listening_channels()")
 
@@ -208,31 +212,100 @@ async def test_a_cursor_with_hold_does_not_reach_the_next_tenant(single, tenant,
         await single.tenant(other).fetch("fetch all from kept")
 
 
-async def test_a_commit_in_a_handler_is_an_error_and_nothing_runs_after_it(single, tenant, other):
+async def test_a_commit_in_a_handler_is_an_error_and_nothing_runs_after_it(single, root, tenant, other):
     with pytest.raises(RuntimeError, match="COMMIT and ROLLBACK belong to the scope"):
         async with single.tenant_connection(tenant) as connection:
             await connection.execute("commit")
-    assert (await facts(single, other))["role"] == f"tenant_{other}"
+    assert (await facts(single, other))["role"] == await role_of(root, other)
 
 
-@pytest.mark.parametrize("login", ["superuser", "admin"])
-async def test_one_powerful_login_rests_without_rights_between_scopes(open_database, dsns, tenant, other, login):
-    dsn = getattr(dsns, login)
-    async with open_database(dsn=dsn, admin_dsn=None, pool_size=1) as database:
-        await database.ensure_tenant(other)
-        await database.tenant(other).execute("insert into notes (title) values ('theirs')")
+async def test_after_a_stray_commit_the_connection_is_nobody(single, tenant, other):
+    await single.tenant(other).execute("insert into notes (title) values ('theirs')")
+    for readable in (f"tenant_{other}.notes", f"tenant_{tenant}.notes", "tenantry.tenants"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            async with database.tenant_connection(tenant) as connection:
-                await connection.execute(f"commit; select title from tenant_{other}.notes")
-        with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await database.tenant(tenant).fetch(f"select title from tenant_{other}.notes")
-        assert (await facts(database, tenant))["role"] == f"tenant_{tenant}"
+            async with single.tenant_connection(tenant) as connection:
+                await connection.execute(f"commit; select * from {readable}")
+    with pytest.raises(RuntimeError, match="COMMIT"):
+        async with single.tenant_connection(tenant) as connection:
+            assert await connection.fetchval("select 1") == 1
+            await connection.execute("commit; select set_config('my.setting', current_user, false)")
+    assert (await facts(single, tenant))["mine"] in (None, "")
 
 
-async def test_a_superusers_session_authorization_does_not_survive_a_scope(open_database, dsns, tenant, other):
-    async with open_database(dsn=dsns.superuser, admin_dsn=None, pool_size=1) as database:
-        await database.tenant(tenant).execute("set session authorization tenantry_app")
-        assert await database.tenant(other).fetchval("select session_user::text") == "postgres"
+async def test_a_statement_that_a_handler_prepares_ends_the_connection_and_the_commit_holds(
+    single, root, tenant, other
+):
+    before = await facts(single, tenant)
+    async with single.tenant_connection(tenant) as connection:
+        await connection.execute("insert into notes (title) values ('kept')")
+        await connection.execute("prepare mine as select 'of the tenant before'")
+    after = await facts(single, other)
+    assert (after["role"], after["pid"] != before["pid"]) == (await role_of(root, other), True)
+    assert await single.tenant(tenant).fetchval("select string_agg(title, ',') from notes") == "kept"
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "PREPARE mine AS SELECT 1",
+        "/* select */ prepare mine as select 1",
+        "select 1; prepare mine as select 1",
+        "-- select\nprepare mine as select 1",
+        "do $$ begin execute 'pre' || 'pare mine as select 1'; end $$",
+    ],
+)
+@pytest.mark.parametrize("ends_well", [True, False])
+async def test_no_prepared_statement_reaches_the_next_tenant_however_it_was_made(
+    single, tenant, other, hidden, ends_well
+):
+    before = await facts(single, tenant)
+    try:
+        async with single.tenant_connection(tenant) as connection:
+            await connection.execute(hidden)
+            if not ends_well:
+                raise ZeroDivisionError
+    except ZeroDivisionError:
+        pass
+    assert (await facts(single, other))["pid"] != before["pid"]
+    assert await single.tenant(other).fetch("select name from pg_prepared_statements where from_sql") == []
+
+
+async def test_the_drivers_own_statement_replaced_by_a_handler_is_not_run_for_the_next_tenant(single, tenant, other):
+    """A cached query is known to the server by a name that everybody on the connection can read and take."""
+    query = "select title from notes"
+    for name in (tenant, other):
+        await single.tenant(name).execute("insert into notes (title) values ($1)", name)
+        assert await single.tenant(name).fetchval(query) == name
+    async with single.tenant_connection(tenant) as connection:
+        taken = await connection.fetchval("select name from pg_prepared_statements where statement = $1", query)
+        assert taken
+        await connection.execute(f'deallocate "{taken}"; prepare "{taken}" as select \'poisoned\'::text as title')
+    assert await single.tenant(other).fetchval(query) == other
+
+
+async def test_scopes_recover_from_a_handler_that_deallocates_everything(single, tenant, other):
+    query = "select count(*) from notes"
+    for name in (tenant, other):
+        assert await single.tenant(name).fetchval(query) == 0
+    await single.tenant(tenant).execute("deallocate all")
+    answers = []
+    for name in (other, tenant, other):
+        try:
+            answers.append(await single.tenant(name).fetchval(query))
+        except Unavailable as refusal:
+            answers.append(refusal.reason)
+    assert answers in ([0, 0, 0], ["database_unavailable", 0, 0])
+
+
+async def test_within_the_scope_that_deallocates_its_own_queries_are_unavailable_at_worst(single, tenant):
+    query = "select count(*) from notes"
+    assert await single.tenant(tenant).fetchval(query) == 0
+    with pytest.raises(Unavailable):
+        async with single.tenant_connection(tenant) as connection:
+            await connection.execute("insert into notes (title) values ('gone')")
+            await connection.execute("deallocate all")
+            await connection.fetchval(query)
+    assert await single.tenant(tenant).fetchval(query) == 0
 
 
 async def test_the_request_login_has_no_rights_outside_of_a_scope(database, dsns, tenant):
@@ -287,11 +360,23 @@ async def test_an_impossible_tenant_is_refused(open_database, hostile):
         assert refusal.value.reason == "tenant_unknown"
 
 
-async def test_a_connection_is_useless_after_its_scope(database, tenant):
-    async with database.tenant_connection(tenant) as connection:
+@pytest.mark.parametrize("ends_well", [True, False])
+async def test_a_connection_is_useless_after_its_scope(single, tenant, other, ends_well):
+    try:
+        async with single.tenant_connection(tenant) as connection:
+            if not ends_well:
+                raise ZeroDivisionError
+    except ZeroDivisionError:
         pass
-    with pytest.raises((asyncpg.InterfaceError, Unavailable)):
-        await connection.fetch("select title from notes")
+    async with single.tenant_connection(other):  # the same connection, in somebody else's hands
+        for use in (connection.fetch, connection.fetchrow, connection.fetchval, connection.execute):
+            with pytest.raises(asyncpg.InterfaceError, match="the block has ended"):
+                await use("select title from notes")
+        with pytest.raises(asyncpg.InterfaceError, match="the block has ended"):
+            await connection.executemany("insert into notes (title) values ($1)", [("x",)])
+        with pytest.raises(asyncpg.InterfaceError, match="the block has ended"):
+            async with connection.transaction():
+                pass
 
 
 async def test_executemany_is_all_or_nothing(database, tenant):

@@ -6,8 +6,8 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 from ..core.quota import Quota, spend
-from ..errors import Forbidden
-from ..model import ApiKeyRecord, Tenant
+from ..core.tenancy import TenantRules
+from ..model import ApiKeyRecord, Identity, Tenant
 from ..ports import Clock
 
 QUOTA_KEYS = 100_000
@@ -42,13 +42,11 @@ class MemoryQuotaStore:
 class OpenDirectory:
     """Every tenant that the rules assign is served."""
 
+    def __init__(self, rules: TenantRules) -> None:
+        self._rules = rules
+
+    async def assign(self, identity: Identity) -> Tenant:
+        return self._rules.assign(identity)
+
     async def admit(self, tenant: Tenant) -> None:
         return None
-
-
-class NamedDirectory:
-    """Only tenants that the operator named: a stranger's sign-in makes nothing."""
-
-    async def admit(self, tenant: Tenant) -> None:
-        if not tenant.named:
-            raise Forbidden("tenant_unknown")

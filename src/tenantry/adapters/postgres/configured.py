@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pydantic import SecretStr
 
-from ...errors import ConfigurationError
-from ...model import Tenant
 from ...settings import Settings
-from .pool import Database
+from .database import Database
+from .migrations import Migrations
 
 
 def database_from(settings: Settings) -> Database | None:
     """A ``Database`` that connects at first use, or None without MCP_HTTP_DATABASE_CONNECTION_STRING."""
-    if settings.database_connection_string is None:
+    dsn = _text(settings.database_connection_string)
+    if dsn is None:
         return None
-    direct = settings.direct_database_url
+    folder = settings.tenant_migrations
     return Database.open(
-        settings.database_connection_string.get_secret_value(),
-        admin_dsn=direct.get_secret_value() if direct else None,
+        dsn,
+        admin_dsn=_text(settings.direct_database_url),
         pool_size=settings.db_pool_size,
         create_tenants=settings.provisioning != "manual",
-        migrations=_scripts(settings.tenant_migrations),
+        migrations=() if folder is None else Migrations.read(folder),
+        migrate_on_use=settings.development,
+        opaque_schema_names=settings.schema_names == "opaque",
+        databases={
+            dsn_id: (entry.url.get_secret_value(), _text(entry.direct_url))
+            for dsn_id, entry in (settings.databases or {}).items()
+        },
     )
 
 
-def _scripts(folder: Path | None) -> list[str]:
-    """The SQL scripts of a folder, in the order of their names."""
-    if folder is None:
-        return []
-    files = sorted(folder.glob("*.sql"))
-    if not files:
-        raise ConfigurationError(f"MCP_HTTP_TENANT_MIGRATIONS names {str(folder)!r}, which holds no .sql file.")
-    return [file.read_text(encoding="utf-8") for file in files]
-
-
-class ManualDirectory:
-    """Only tenants that have been made in the database. Known ones are remembered by the database."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def admit(self, tenant: Tenant) -> None:
-        await self._database.ensure_tenant(tenant.tenant_id)
+def _text(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .pool import Database
+    from .database import Database
 
 # It holds a reference and nothing of the caller, so a context that outlives its request does no harm.
 current_database: ContextVar[Database | None] = ContextVar("tenantry_database", default=None)

@@ -11,188 +11,160 @@ not.
   besides (SET, SET ROLE, advisory locks, cursors, LISTEN) is undone by the clean-up.
 
 The role is a wall against mistakes. It is none against SQL written by a tenant or a language model: that can
-say SET ROLE itself. Never run such text here.
+say SET ROLE itself. Such text belongs on ``untrusted_connection``.
 """
-
-# ruff: noqa: ASYNC109 - asyncpg's own parameter: unlike asyncio.timeout it also stops the statement on the server
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+import asyncio
+from time import monotonic
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol
 
 import asyncpg
 
-from ...errors import Unavailable
+from ...errors import Forbidden
 from ...model import MCPUserContext
-from .statements import identifier, literal
+from .connections import Pool
+from .failures import answer_for, reaching, unavailable
+from .session import END_SESSION, NOTHING_LEFT, Manners, entering
+from .stuck import Stuck
+from .tenant_connection import SILENCE_SECONDS, TenantConnection
 
-# Temporary tables and SQL-level PREPARE are the two things it leaves: TEMP is revoked (harden.sql), and
-# DEALLOCATE ALL would break the driver's own statements. A cursor WITH HOLD survives a transaction and would
-# hand its rows on.
-CLEAN_UP = (
-    "RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;CLOSE ALL;UNLISTEN *;SELECT pg_catalog.pg_advisory_unlock_all()"
+# SET LOCAL ROLE is the only statement of the entrance that can fail so: no such role, or not for this login.
+_NO_SUCH_ROLE = (
+    asyncpg.InvalidParameterValueError,
+    asyncpg.UndefinedObjectError,
+    asyncpg.InsufficientPrivilegeError,
 )
-# COMMIT of a transaction in which a statement failed is a silent ROLLBACK. SET CONSTRAINTS is an error there,
-# and otherwise does what COMMIT would do next, while the tenant's role still applies.
-COMMIT = f"SET CONSTRAINTS ALL IMMEDIATE;COMMIT;{CLEAN_UP}"
-ROLLBACK = f"ROLLBACK;{CLEAN_UP}"
-
-_LOST = (
-    OSError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.CannotConnectNowError,
-    # Only when connecting: a database is renamed, a password is changed, a limit is reached while we run.
-    asyncpg.TooManyConnectionsError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-)
-_RETRY_AFTER = 5.0  # a restart or a failover of a managed PostgreSQL takes seconds to a minute
+_CLEAN_UP_SECONDS = 5.0
 
 
-def unavailable(error: BaseException) -> Unavailable:
-    """The refusal for a database that cannot be used now. Only the error's type is kept: texts may hold a
-    DSN.
-    """
-    return Unavailable("database_unavailable", retry_after=_RETRY_AFTER, detail=type(error).__name__)
+class Place(NamedTuple):
+    """Where a tenant is entered: the pool and its bucket, what is said there, ``opening`` after BEGIN, and the seconds
+    that one statement may take unless the scope says otherwise (None: the pool decides)."""
+
+    pool: Pool
+    bucket: int
+    manners: Manners
+    opening: str
+    statement_seconds: float | None
 
 
-@contextmanager
-def reaching() -> Iterator[None]:
-    """Around connecting and provisioning: what says that the database is out of reach becomes ``Unavailable``.
+class Places(Protocol):
+    """Who knows where tenants are (``Database``)."""
 
-    A TimeoutError does (an OSError since Python 3.11), an InterfaceError (the pool or the connection is closed),
-    and a lock that somebody else keeps.
-    """
-    try:
-        yield
-    except asyncpg.exceptions.ClientConfigurationError:
-        raise  # a malformed DSN, which is a ValueError too
-    except (*_LOST, asyncpg.InterfaceError, asyncpg.LockNotAvailableError) as error:
-        raise unavailable(error) from error
+    stuck: Stuck
+
+    def known(self, tenant_id: str) -> Place | None: ...
+    def forget(self, tenant_id: str) -> None: ...
+    async def place(self, tenant_id: str) -> Place: ...
 
 
-async def ask(connection: Any, method: str, *args: Any, **options: Any) -> Any:
-    """Call a method of the connection; a lost one is ``Unavailable``. TimeoutError is the statement's own."""
-    try:
-        return await getattr(connection, method)(*args, **options)
-    except TimeoutError:
-        raise
-    except (*_LOST, asyncpg.InterfaceError) as error:
-        if isinstance(error, asyncpg.InterfaceError) and not is_lost(connection):
-            raise  # a wrong number of parameters, for instance
-        raise unavailable(error) from error
+class TenantScope:
+    """``async with``: one transaction in one tenant. See ``Database.tenant_connection``.
 
-
-def is_lost(connection: Any) -> bool:
-    """Whether a pooled connection is closed; the pool may have taken it back because of that."""
-    try:
-        return bool(connection.is_closed())
-    except asyncpg.InterfaceError:
-        return True
-
-
-def entering(role: str, schema: str, user: MCPUserContext | None, *, readonly: bool, timeout: float | None) -> str:
-    """The one string that enters a tenant. ``timeout`` is the limit of each statement in seconds.
-
-    Raises ``ValueError`` for names that are no identifiers and for a timeout outside 1 ms to 24 days (int4).
-    """
-    steps = [
-        "BEGIN READ ONLY" if readonly else "BEGIN",
-        f"SET LOCAL ROLE {identifier(role)}",
-        f"SET LOCAL search_path={identifier(schema)},pg_temp",
-    ]
-    if timeout is not None:
-        steps.append(f"SET LOCAL statement_timeout={_milliseconds(timeout)}")
-    if user is not None:
-        steps.append(f"SET LOCAL tenantry.user_id={literal(user.user_id)}")
-        steps.append(f"SET LOCAL tenantry.permissions={literal(' '.join(sorted(user.permissions)))}")
-    return ";".join(steps)
-
-
-def _milliseconds(seconds: float) -> int:
-    milliseconds = round(seconds * 1000)
-    if not 1 <= milliseconds < 2**31:
-        raise ValueError("a timeout is between 0.001 and 2147483 seconds")
-    return milliseconds
-
-
-class ScopedConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ships no types
-    """A pooled connection that knows whether its last scope left it clean."""
-
-    __slots__ = ("_left_clean",)
-
-    async def leave(self, ending: str) -> None:
-        """End the scope with ``COMMIT`` or ``ROLLBACK`` above."""
-        await self.execute(ending)
-        self._left_clean = True
-
-    async def clean(self) -> None:
-        """The pool's reset: nothing after a scope that left cleanly, else everything."""
-        if not getattr(self, "_left_clean", False):
-            await self.execute(CLEAN_UP)
-        self._left_clean = False
-
-
-class TenantConnection:
-    """What a scope hands out: the connection inside one tenant and one transaction.
-
-    ``query`` takes ``$1`` parameters; ``timeout`` is in seconds. Rows are ``asyncpg.Record``. Errors are
-    asyncpg's, except that a lost connection is ``Unavailable``. Unusable once the block ends.
+    Its own two round trips take no timer each, which would be a tenth of their cost: ``Stuck`` looks after them.
     """
 
-    __slots__ = ("_connection", "_savepoints")
+    __slots__ = ("_connection", "_place", "_places", "_readonly", "_tenant", "_timeout", "_who")
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, places: Places, who: MCPUserContext | str, *, readonly: bool, timeout: float | None) -> None:
+        self._places, self._who = places, who
+        self._readonly, self._timeout = readonly, timeout
+        self._tenant: TenantConnection | None = None
+
+    async def __aenter__(self) -> TenantConnection:
+        who, places = self._who, self._places
+        user = who if isinstance(who, MCPUserContext) else None
+        tenant_id = user.tenant_id if user else str(who)
+        self._place = place = places.known(tenant_id) or await places.place(tenant_id)
+        text = entering(place.manners, place.opening, user, readonly=self._readonly, timeout=self._timeout)
+        connection = place.pool.take(place.bucket)
+        if connection is None:
+            with reaching():
+                connection = await place.pool.acquire(place.bucket)
         self._connection = connection
-        self._savepoints = 0
+        try:
+            await self._say(text)
+        except _NO_SUCH_ROLE as error:
+            places.forget(tenant_id)
+            raise Forbidden("tenant_unknown", detail=type(error).__name__) from error
+        limit = self._timeout or place.statement_seconds
+        tenant = TenantConnection(connection, places.stuck.waiting, readonly=self._readonly, limit=limit)
+        self._tenant = tenant
+        return tenant
 
-    async def fetch(self, query: str, *args: Any, timeout: float | None = None) -> list[Any]:
-        """All rows."""
-        rows: list[Any] = await self._run("fetch", query, *args, timeout=timeout)
-        return rows
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        connection, place, tenant = self._connection, self._place, self._tenant
+        if tenant is None:
+            raise asyncpg.InterfaceError("the block has not been entered")
+        try:
+            if error is None:
+                tenant.check()
+        except BaseException:
+            await self._abandon()
+            raise
+        finally:
+            tenant.end()
+        if error is not None:
+            await self._abandon()
+            return
+        look = place.manners.look if tenant.prepares else ""
+        status = await self._say(place.manners.commit + look)
+        await _part(place, connection, clean=not look or (status == NOTHING_LEFT and not tenant.spoilt), looked=look)
 
-    async def fetchrow(self, query: str, *args: Any, timeout: float | None = None) -> Any:
-        """The first row, or None."""
-        return await self._run("fetchrow", query, *args, timeout=timeout)
-
-    async def fetchval(self, query: str, *args: Any, column: int = 0, timeout: float | None = None) -> Any:
-        """One column of the first row, or None."""
-        return await self._run("fetchval", query, *args, column=column, timeout=timeout)
-
-    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
-        """The status word ("INSERT 0 1"). Without ``args``, ``query`` may hold several statements."""
-        status: str = await self._run("execute", query, *args, timeout=timeout)
+    async def _say(self, text: str) -> str:
+        """Send what enters or leaves; after an error the connection has been given back."""
+        connection, waiting = self._connection, self._places.stuck.waiting
+        waiting[connection] = monotonic() + SILENCE_SECONDS
+        try:
+            status: str = await connection.execute(text)
+        except BaseException as error:
+            # A time limit is not the handler's here, but the database's silence.
+            answer = unavailable(error) if isinstance(error, TimeoutError) else answer_for(error, connection)
+            await self._abandon()  # last: after it the connection may be somebody else's
+            if answer is error:
+                raise
+            raise answer from error
+        finally:
+            waiting.pop(connection, None)
         return status
 
-    async def executemany(self, query: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None) -> None:
-        """Once for each sequence of parameters."""
-        await self._run("executemany", query, args, timeout=timeout)
+    async def _abandon(self) -> None:
+        """Roll back and give the connection back, also when the caller is cancelled, as often as it likes."""
+        spoilt = self._tenant is not None and self._tenant.spoilt
+        task = asyncio.create_task(_abandon(self._place, self._connection, spoilt=spoilt))
+        _SETTLING.add(task)
+        task.add_done_callback(_SETTLING.discard)
+        await asyncio.shield(task)
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[TenantConnection]:
-        """A savepoint: an exception in the block undoes the block, and the scope can go on."""
-        self._savepoints += 1
-        name = identifier(f"tenantry_{self._savepoints}")
-        await self.execute(f"SAVEPOINT {name}")
+
+_SETTLING: set[asyncio.Task[None]] = set()  # asyncio itself keeps no task alive
+
+
+async def _abandon(place: Place, connection: Any, *, spoilt: bool) -> None:
+    """Roll back and give the connection back; end it where that cannot be done. Never raises."""
+    manners = place.manners
+    try:
+        async with asyncio.timeout(_CLEAN_UP_SECONDS):
+            status = await connection.execute(manners.rollback + manners.look)
+            clean = not manners.look or (status == NOTHING_LEFT and not spoilt)
+            await _part(place, connection, clean=clean, looked=manners.look)
+    except Exception:  # whatever it was, the state is unknown now
+        await place.pool.discard(connection)
+
+
+async def _part(place: Place, connection: Any, *, clean: bool, looked: str) -> None:
+    """Give a connection back whose work is done; one that is not clean ends, the session behind a pooler too."""
+    if looked and place.manners.lent:
         try:
-            yield self
-        except Exception:
-            await self.execute(f"ROLLBACK TO SAVEPOINT {name};RELEASE SAVEPOINT {name}")
-            raise
-        await self.execute(f"RELEASE SAVEPOINT {name}")
-
-    async def _run(self, method: str, *args: Any, **options: Any) -> Any:
-        result = await ask(self._connection, method, *args, **options)
-        self.check()
-        return result
-
-    def check(self) -> None:
-        """Raise ``RuntimeError`` when a statement ended the transaction: role and path went with it."""
-        if is_lost(self._connection):
-            raise unavailable(ConnectionError())
-        if not self._connection.is_in_transaction():
-            raise RuntimeError("COMMIT and ROLLBACK belong to the scope: use transaction() for a part of it")
+            await connection.execute("COMMIT" if clean else END_SESSION)
+        except Exception:  # it was the last word to this session, one way or the other
+            clean = False
+    if clean:
+        await place.pool.release(connection, place.bucket)
+    else:
+        await place.pool.discard(connection)

@@ -5,13 +5,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from ...model import MCPUserContext
-from .scope import TenantConnection
-
-Scope = AbstractAsyncContextManager[TenantConnection]
+from .scope import TenantScope
 
 
 class TenantDatabase:
@@ -21,7 +18,7 @@ class TenantDatabase:
     ``Database.tenant_connection`` and ``TenantConnection``.
     """
 
-    def __init__(self, enter: Callable[..., Scope], who: MCPUserContext | str) -> None:
+    def __init__(self, enter: Callable[..., TenantScope], who: MCPUserContext | str) -> None:
         self._enter, self._who = enter, who
 
     @property
@@ -29,7 +26,7 @@ class TenantDatabase:
         """Whose data this is."""
         return self._who.tenant_id if isinstance(self._who, MCPUserContext) else self._who
 
-    def transaction(self, *, readonly: bool = False, timeout: float | None = None) -> Scope:
+    def transaction(self, *, readonly: bool = False, timeout: float | None = None) -> TenantScope:
         """One scope: see ``Database.tenant_connection``."""
         return self._enter(self._who, readonly=readonly, timeout=timeout)
 

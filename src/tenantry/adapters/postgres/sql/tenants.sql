@@ -1,0 +1,4 @@
+-- All tenants.
+SELECT tenant_id, source, schema_name, role_name, dsn_id, bucket, version, state, created_at, last_seen_at
+FROM tenantry.tenants
+ORDER BY tenant_id
