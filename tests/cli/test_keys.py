@@ -1,27 +1,95 @@
-"""``tenantry keys create``: the key once, and an entry that a server accepts."""
+"""``tenantry keys``: a key shown once, stored where there is a database, and else an entry that a server accepts."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from tenantry import Settings, TokenValidator
-from tenantry.core.apikeys import key_id_of
-
-from .conftest import COMMAND, environment
+from tenantry.core.apikeys import digest, key_id_of
+from tenantry.errors import TokenInvalid
+from tenantry.postgres import EmbeddedPostgres
 
 pytestmark = pytest.mark.anyio
 
+Done = subprocess.CompletedProcess[str]
+BAD_WORDS = [
+    ("--env", "LIVE"),
+    ("--tenant", "No Such"),
+    ("--permission", "a b"),
+    ("--expires-at", "tomorrow"),
+    ("--expires-at", "2099-01-01T00:00:00"),
+    ("--not-before", "2099-13-01T00:00:00Z"),
+]
 
-def create(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, "keys", "create", *words]
-    return subprocess.run(command, capture_output=True, text=True, env=environment(), check=False, timeout=60)
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
 
 
-async def test_a_made_key_is_accepted_by_a_server_that_was_given_its_entry_alone() -> None:
-    made = json.loads(create("--name", "ci", "--tenant", "acme_example", "--permission", "notes:read", "--json").stdout)
+@pytest.fixture
+def keys(run: Callable[..., Done]) -> Callable[..., Done]:
+    """``tenantry keys ...`` without a database."""
+
+    def command(*words: str, **env: str) -> Done:
+        return run("keys", *words, **env)
+
+    return command
+
+
+@pytest.fixture(scope="module")
+async def server(anyio_backend: str) -> AsyncIterator[EmbeddedPostgres]:
+    async with EmbeddedPostgres() as running:
+        yield running
+
+
+@pytest.fixture
+def stored(keys: Callable[..., Done], server: EmbeddedPostgres) -> Callable[..., Done]:
+    """``tenantry keys ...`` with a database."""
+
+    def command(*words: str) -> Done:
+        database = {
+            "MCP_HTTP_DATABASE_CONNECTION_STRING": server.app_dsn,
+            "MCP_HTTP_DIRECT_DATABASE_URL": server.admin_dsn,
+        }
+        return keys(*words, **database)
+
+    return command
+
+
+@pytest.fixture
+async def validator(server: EmbeddedPostgres) -> AsyncIterator[TokenValidator]:
+    """A server on that database."""
+    settings = Settings(database_connection_string=server.app_dsn, direct_database_url=server.admin_dsn)
+    async with TokenValidator.from_settings(settings) as made:
+        yield made
+
+
+def said(done: Done) -> Any:
+    """The JSON object of a command that went well."""
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def refused(done: Done) -> str:
+    """The sentence of a command that was refused, and nothing else."""
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("tenantry: ")
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+# --- Without a database ------------------------------------------------------------------------------------------
+
+
+async def test_a_made_key_is_accepted_by_a_server_that_was_given_its_entry_alone(keys: Callable[..., Done]) -> None:
+    made = said(keys("create", "--name", "ci", "--tenant", "acme_example", "--permission", "notes:read", "--json"))
     settings = Settings(environment="production", api_keys=made["entry"])
     async with TokenValidator.from_settings(settings) as validator:
         user = await validator.validate_token(made["key"])
@@ -29,22 +97,150 @@ async def test_a_made_key_is_accepted_by_a_server_that_was_given_its_entry_alone
     assert user.permissions == {"notes:read"}
 
 
-def test_the_entry_does_not_hold_the_key() -> None:
-    made = json.loads(create("--name", "ci", "--json").stdout)
+def test_the_entry_does_not_hold_the_key(keys: Callable[..., Done]) -> None:
+    made = said(keys("create", "--name", "ci", "--json"))
     assert made["key"] not in json.dumps(made["entry"])
 
 
-def test_the_key_is_the_first_line_of_standard_output_and_the_entry_the_second() -> None:
-    key, entry = create("--name", "ci").stdout.splitlines()
+def test_the_key_is_the_first_line_of_standard_output_and_the_entry_the_second(keys: Callable[..., Done]) -> None:
+    key, entry = keys("create", "--name", "ci").stdout.splitlines()
     assert next(iter(json.loads(entry).values()))["id"] == key_id_of(key)
 
 
-@pytest.mark.parametrize(
-    "words",
-    [("--env", "LIVE"), ("--tenant", "No Such"), ("--permission", "a b"), ("--expires-at", "tomorrow")],
-)
-def test_what_a_server_would_refuse_is_refused_here(words: tuple[str, str]) -> None:
-    done = create("--name", "ci", *words)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("tenantry: ")
-    assert "Traceback" not in done.stderr
+def test_an_entry_can_be_made_where_a_server_would_listen_to_the_world(keys: Callable[..., Done]) -> None:
+    assert keys("create", "--name", "ci", MCP_HTTP_HOST="0.0.0.0").returncode == 0
+
+
+@pytest.mark.parametrize("words", BAD_WORDS)
+def test_what_a_server_would_refuse_is_refused_here(keys: Callable[..., Done], words: tuple[str, str]) -> None:
+    refused(keys("create", "--name", "ci", *words))
+
+
+def test_an_owner_has_no_place_in_an_entry(keys: Callable[..., Done]) -> None:
+    assert "--owner" in refused(keys("create", "--name", "ci", "--owner", "ann"))
+
+
+@pytest.mark.parametrize("words", [("list",), ("rotate", "00000000000"), ("revoke", "00000000000")])
+def test_what_only_a_database_has_names_the_setting(keys: Callable[..., Done], words: tuple[str, ...]) -> None:
+    assert "MCP_HTTP_DATABASE_CONNECTION_STRING" in refused(
+        keys(*words, MCP_HTTP_API_KEY="k" * 16 + "0123456789abcdef")
+    )
+
+
+# --- With one ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_stored_key_is_the_only_line_of_standard_output_and_works_at_once(
+    stored: Callable[..., Done], validator: TokenValidator
+) -> None:
+    done = stored("create", "--name", "ci", "--tenant", "acme_example", "--permission", "notes:read")
+    (key,) = done.stdout.splitlines()
+    user = await validator.validate_token(key)
+    assert (user.user_id, user.tenant_id) == (f"apikey:{key_id_of(key)}", "acme_example")
+    assert user.permissions == {"notes:read"}
+    assert key not in done.stderr
+    assert "no tenant acme_example yet" in done.stderr
+
+
+async def test_create_says_what_it_stored_as_json(stored: Callable[..., Done]) -> None:
+    words = ["--name", "ci", "--owner", "ann", "--expires-at", "2099-01-01T01:00:00+01:00", "--env", "test", "--json"]
+    made = said(stored("create", *words))
+    entry = made["entry"]
+    assert made["key"].startswith(f"mcpk_test_{entry['key_id']}_")
+    assert (entry["name"], entry["owner"], entry["tenant_id"], entry["permissions"]) == ("ci", "ann", None, [])
+    assert (entry["expires_at"], entry["not_before"], entry["state"]) == ("2099-01-01T00:00:00Z", None, "active")
+    assert made["key"] not in json.dumps(entry)
+
+
+async def test_no_database_leaves_the_database_alone(stored: Callable[..., Done]) -> None:
+    made = said(stored("create", "--name", "alone", "--no-database", "--json"))
+    assert next(iter(made["entry"])).startswith("sha256:")
+    assert "alone" not in [entry["name"] for entry in said(stored("list", "--json"))["keys"]]
+
+
+async def test_the_list_shows_each_key_and_nothing_secret(stored: Callable[..., Done]) -> None:
+    one = said(stored("create", "--name", "one", "--tenant", "list_example", "--permission", "notes:read", "--json"))
+    two = said(stored("create", "--name", "two", "--json"))
+    table = stored("list")
+    header, *lines = table.stdout.splitlines()
+    assert header.split() == ["ID", "STATE", "NAME", "TENANT", "EXPIRES", "LAST", "USED", "PERMISSIONS"]
+    (line,) = [line for line in lines if "list_example" in line]
+    assert line.split() == [one["entry"]["key_id"], "active", "one", "list_example", *["never"] * 2, "notes:read"]
+    entries = said(stored("list", "--json"))["keys"]
+    assert [entry for entry in entries if entry["name"] in ("one", "two")] == [one["entry"], two["entry"]]
+    for made in (one, two):
+        for secret in (made["key"].rsplit("_", 1)[1], digest(made["key"].encode()).hex()):
+            assert secret not in table.stdout + table.stderr + json.dumps(entries)
+
+
+async def test_the_list_of_one_tenant_has_no_other_s(stored: Callable[..., Done]) -> None:
+    made = said(stored("create", "--name", "mine", "--tenant", "mine_example", "--json"))
+    said(stored("create", "--name", "other", "--tenant", "other_example", "--json"))
+    assert said(stored("list", "--tenant", "mine_example", "--json"))["keys"] == [made["entry"]]
+    empty = stored("list", "--tenant", "nobody")
+    assert (empty.returncode, empty.stdout, empty.stderr) == (0, "", "No keys.\n")
+    assert said(stored("list", "--tenant", "nobody", "--json")) == {"keys": []}
+
+
+async def test_a_rotated_key_ends_in_seven_days_unless_it_is_said_when(
+    stored: Callable[..., Done], validator: TokenValidator
+) -> None:
+    old = said(stored("create", "--name", "ci", "--json"))
+    new = said(stored("rotate", old["entry"]["key_id"], "--json"))
+    assert (new["replaces"]["replaced_by"], new["replaces"]["state"]) == (new["entry"]["key_id"], "replaced")
+    end = datetime.fromisoformat(new["replaces"]["expires_at"])
+    assert timedelta(days=6) < end - datetime.now(UTC) <= timedelta(days=7)
+    for key in (old["key"], new["key"]):
+        assert (await validator.validate_token(key)).name == "ci"
+    third = stored("rotate", new["entry"]["key_id"], "--overlap", "60")
+    (key,) = third.stdout.splitlines()
+    assert (await validator.validate_token(key)).name == "ci"
+    assert f"The old key {new['entry']['key_id']} works until " in third.stderr
+
+
+async def test_a_key_rotated_now_is_worthless(stored: Callable[..., Done], validator: TokenValidator) -> None:
+    old = said(stored("create", "--name", "ci", "--json"))
+    new = said(stored("rotate", old["entry"]["key_id"], "--now", "--json"))
+    assert new["replaces"]["state"] == "revoked"
+    with pytest.raises(TokenInvalid):
+        await validator.validate_token(old["key"])
+    assert (await validator.validate_token(new["key"])).name == "ci"
+
+
+async def test_a_revoked_key_is_worthless(stored: Callable[..., Done], validator: TokenValidator) -> None:
+    made = said(stored("create", "--name", "ci", "--json"))
+    done = stored("revoke", made["entry"]["key_id"])
+    assert (done.returncode, done.stdout) == (0, "")
+    assert f"The key {made['entry']['key_id']} (ci) has been revoked" in done.stderr
+    with pytest.raises(TokenInvalid):
+        await validator.validate_token(made["key"])
+    assert said(stored("revoke", made["entry"]["key_id"], "--json"))["entry"]["state"] == "revoked"
+
+
+@pytest.mark.parametrize("action", ["rotate", "revoke"])
+async def test_an_unknown_id_is_a_sentence_and_two(stored: Callable[..., Done], action: str) -> None:
+    assert "There is no key 00000000000" in refused(stored(action, "00000000000"))
+
+
+@pytest.mark.parametrize("action", ["rotate", "revoke"])
+async def test_a_whole_key_in_the_place_of_an_id_is_refused_and_not_repeated(
+    stored: Callable[..., Done], action: str
+) -> None:
+    key = said(stored("create", "--name", "ci", "--json"))["key"]
+    assert key.rsplit("_", 1)[1] not in refused(stored(action, key))
+
+
+@pytest.mark.parametrize("words", [BAD_WORDS[3], ("--owner", ""), ("--expires-at", "2020-01-01T00:00:00Z")])
+async def test_what_a_server_would_refuse_is_not_stored(stored: Callable[..., Done], words: tuple[str, str]) -> None:
+    refused(stored("create", "--name", "refused", *words))
+    assert "refused" not in [entry["name"] for entry in said(stored("list", "--json"))["keys"]]
+
+
+def test_an_overlap_and_now_are_not_said_together(keys: Callable[..., Done]) -> None:
+    assert keys("rotate", "00000000000", "--overlap", "60", "--now").returncode == 2
+
+
+def test_a_database_out_of_reach_is_one_sentence_without_its_password(keys: Callable[..., Done]) -> None:
+    nowhere = "postgresql://somebody:a-very-secret-word@127.0.0.1:1/none"
+    for words in (("create", "--name", "ci"), ("list",), ("rotate", "00000000000"), ("revoke", "00000000000")):
+        assert "secret" not in refused(keys(*words, DATABASE_URL=nowhere))
