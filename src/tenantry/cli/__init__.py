@@ -3,7 +3,7 @@
 Exit codes, for scripts:
 
     0    done; for ``demo``: every row came out as expected; for ``serve``: stopped in good order
-    1    a row or a check came out wrong
+    1    a row or a check came out wrong; for ``migrate``: a tenant was left behind
     2    usage or configuration error, with its sentence on standard error
     130  interrupted before there was a result
 """
@@ -16,10 +16,10 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import ConfigurationError
-from . import demo, keys, serve, version
+from . import demo, keys, migrate, serve, tenants, version
 
 OK, WRONG, MISCONFIGURED, INTERRUPTED = 0, 1, 2, 130
-_COMMANDS = {"demo": demo, "serve": serve, "keys": keys, "version": version}
+_COMMANDS = {"demo": demo, "serve": serve, "keys": keys, "migrate": migrate, "tenants": tenants, "version": version}
 _EPILOG = "Exit codes: 0 in order, 1 a row or a check came out wrong, 2 usage or configuration error, 130 interrupted."
 
 

@@ -1,0 +1,2 @@
+-- The login can become the role no more.
+REVOKE {role} FROM {login}

@@ -1,0 +1,2 @@
+-- A tenant's role may use its schema again.
+GRANT USAGE ON SCHEMA {schema} TO {role}

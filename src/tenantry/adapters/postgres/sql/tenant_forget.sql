@@ -1,0 +1,2 @@
+-- The registry forgets tenant $1.
+DELETE FROM tenantry.tenants WHERE tenant_id = $1
