@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict
 from types import ModuleType
 
-from . import client, http, memory, rotation, stampede, tools_call, unseen, warm
+from . import client, http, memory, rotation, stampede, tenants, tools_call, unseen, warm
 from .measure import Row
 
 BENCHES: dict[str, ModuleType] = {
@@ -20,6 +20,7 @@ BENCHES: dict[str, ModuleType] = {
     "stampede": stampede,
     "rotation": rotation,
     "memory": memory,
+    "tenants": tenants,
     "client": client,
 }
 
@@ -29,13 +30,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Ratios against baselines of the same run.")
     parser.add_argument("--only", choices=BENCHES, action="append", help="run this one (may be repeated)")
     parser.add_argument("--profile", action="store_true", help="also print where the time goes")
-    parser.add_argument("--large", action="store_true", help="memory: also 1,000,000 entries")
+    parser.add_argument("--large", action="store_true", help="memory: also 1,000,000 entries; tenants: also 10,000")
     parser.add_argument("--json", action="store_true", help="the rows as JSON, for comparing runs")
     asked = parser.parse_args()
     rows: list[tuple[str, Row]] = []
     for name in asked.only or BENCHES:
         began = time.monotonic()
-        options = {"large": True} if asked.large and name == "memory" else {}
+        options = {"large": True} if asked.large and name in ("memory", "tenants") else {}
         rows += [(name, row) for row in BENCHES[name].run(profile=asked.profile and not asked.json, **options)]
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
     if asked.json:
