@@ -17,7 +17,9 @@ settings.register_profile("ci", parent=settings.get_profile("here"), derandomize
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 # Read by Settings without the prefix as well.
-_FALLBACKS = """PORT DATABASE_URL GOOGLE_CLIENT_ID GOOGLE_CLIENT_SECRET AUTH0_DOMAIN AUTH0_AUDIENCE""".split()
+_FALLBACKS = """
+    PORT DATABASE_URL DIRECT_DATABASE_URL GOOGLE_CLIENT_ID GOOGLE_CLIENT_SECRET AUTH0_DOMAIN AUTH0_AUDIENCE
+""".split()
 
 
 @pytest.fixture
