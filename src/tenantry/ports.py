@@ -3,11 +3,11 @@ pass the same contract suites (``tests/contracts``)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from .core.quota import Quota
+from .core.quota import Charge, Standing
 from .model import ApiKeyRecord, Identity, Tenant
 from .observations import Observation
 
@@ -74,13 +74,17 @@ class TenantDirectory(Protocol):
 
 
 class QuotaStore(Protocol):
-    """Spend one unit of ``key``'s quota. Returns 0.0 when it was granted, else the seconds until it would be."""
+    """Take units from buckets, in order, as long as none refuses: who floods must not spend what he shares with others.
 
-    async def spend(self, key: str, quota: Quota) -> float: ...
+    The charges name different keys, the narrowest first. The standings come in their order and end with the one that
+    refused. Raises ``Unavailable`` on an outage, having waited no longer than a request may.
+    """
+
+    async def spend(self, charges: Sequence[Charge]) -> Sequence[Standing]: ...
 
 
 class Observer(Protocol):
-    """Told of everything that happens. Must not block and must not raise. An attribute ``admissions`` that is false
-    says that it has no use for ``Admitted``, the one observation of which there is one a request."""
+    """Told of everything that happens. Must not block and must not raise. An attribute ``calls`` that is false says
+    that it has no use for ``Called``, the one observation of which there is one a request."""
 
     def __call__(self, observation: Observation) -> None: ...

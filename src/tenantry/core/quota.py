@@ -4,29 +4,65 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
+
+# Of a unit: what rounding may add up to, so that exactly ``limit`` pass at one instant. An arrival time is a large
+# number to which small ones are added; of units, which stores on a server count, only what flows back is rounded.
+_MERCY = 0.01
+_UNIT_MERCY = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """``limit`` requests per ``window`` seconds, all of which may come at once."""
+    """``limit`` units per ``window`` seconds, all of which may come at once."""
 
     limit: int
     window: float
 
 
-def spend(arrival: float | None, quota: Quota, now: float) -> tuple[float, float]:
-    """One request against a bucket.
+class Charge(NamedTuple):
+    """``weight`` units, one or more, to be taken from the bucket ``key``, which holds ``quota``.
+
+    A charge of more than a full bucket takes a full bucket, so that it can pass at all.
+    """
+
+    key: str
+    quota: Quota
+    weight: int = 1
+
+
+class Standing(NamedTuple):
+    """Where a bucket stands after a charge. ``wait``: seconds until the charge would pass, 0.0 when it did;
+    ``remaining``: whole units left; ``reset``: seconds until the bucket is full again."""
+
+    wait: float
+    remaining: int
+    reset: float
+
+
+def spend(arrival: float | None, quota: Quota, now: float, weight: int = 1) -> tuple[float, Standing]:
+    """Take ``weight`` units from a bucket.
 
     ``arrival`` is the bucket's theoretical arrival time, None for a full bucket. Returns (the new arrival time,
-    seconds to wait); a wait above zero means refused, and the arrival time is then unchanged.
+    where the bucket stands); the arrival time of a refused charge is unchanged.
     """
-    interval = quota.window / quota.limit
+    limit, window = quota.limit, quota.window
+    interval = window / limit
     base = now if arrival is None or arrival < now else arrival
-    # Rounding: a tenth of a microsecond of mercy, so that exactly `limit` pass at one instant.
-    wait = base + interval - quota.window - now
-    if wait > 1e-7:
-        return base, wait
-    return base + interval, 0.0
+    after = base + interval * (weight if weight < limit else limit)
+    wait = after - window - now
+    if wait > interval * _MERCY:
+        used = base - now
+        return base, Standing(wait, int((window - used) / interval + _MERCY), used)
+    used = after - now
+    return after, Standing(0.0, int((window - used) / interval + _MERCY), used)
+
+
+def standing_of(quota: Quota, weight: int, used: float, passed: bool) -> Standing:
+    """Where a bucket stands after a charge, by the units that are out of it now: for stores that count units."""
+    limit, interval = quota.limit, quota.window / quota.limit
+    wait = 0.0 if passed else max(used + min(weight, limit) - limit, _UNIT_MERCY) * interval
+    return Standing(wait, max(0, int(limit - used + _UNIT_MERCY)), used * interval)
 
 
 def parse_quota(text: str) -> Quota:

@@ -45,8 +45,8 @@ class Refetches:
             return False
         part = AGAIN if again else FIRST
         before = self._arrivals.get(part)
-        arrival, wait = spend(before, part, now)
-        if wait:
+        arrival, standing = spend(before, part, now)
+        if standing.wait:
             return False
         self._before = (part, before)
         self._arrivals[part], self._granted_at = arrival, now
