@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import marshal
+from collections.abc import Callable
 from typing import NamedTuple
 
 from cachetools import TTLCache
@@ -37,12 +38,16 @@ class _InUse(NamedTuple):
 
 
 class VerdictCache:
-    """Proofs and refusals by the digest of their credential. ``ttl`` in seconds, ``size`` in proofs."""
+    """Proofs and refusals by the digest of their credential. ``ttl`` in seconds, ``size`` in proofs; ``longer`` gives
+    the seconds beyond it that proofs of a provider are believed at the moment, because it cannot be asked freely."""
 
-    def __init__(self, clock: Clock, version: bytes, *, ttl: float, size: int) -> None:
+    def __init__(
+        self, clock: Clock, version: bytes, *, ttl: float, size: int, longer: Callable[[str], float] = lambda _: 0.0
+    ) -> None:
         self._now, self._monotonic = clock.now, clock.monotonic
         self._seed = hashlib.sha256(version)
         self._ttl = ttl
+        self._longer = longer
         self._generation = max(1, size // 2)
         self._young: dict[bytes, bytes] = {}
         self._old: dict[bytes, bytes] = {}
@@ -67,7 +72,7 @@ class VerdictCache:
         known = self._in_use.get(key)
         if known is None:
             return None
-        if self._monotonic() >= known.dies_at or self._now() >= known.expires_at:
+        if self._is_dead(known.dies_at, known.admission.user.provider) or self._now() >= known.expires_at:
             self._forget(key)
             return None
         return known.admission
@@ -80,10 +85,14 @@ class VerdictCache:
                 raise refusal.again()
             return None
         dies_at, verified = _unpack(packed)
-        if self._monotonic() >= dies_at or self._now() >= _end(verified):
+        if self._is_dead(dies_at, verified.provider) or self._now() >= _end(verified):
             self._forget(key)
             return None
         return verified
+
+    def _is_dead(self, dies_at: float, provider: str) -> bool:
+        now = self._monotonic()
+        return now >= dies_at and now >= dies_at + self._longer(provider)
 
     def remember(self, key: bytes, verified: VerifiedClaims) -> None:
         """Keep a proof, unless only the clock skew let it pass: that is good once."""

@@ -224,6 +224,7 @@ async def test_a_rate_limit_is_503_with_the_time_github_named(
     with world.idp.faults.during("github", "rate_limited", endpoint=endpoint, **fault):
         refusal = await door.refuse(token)
     assert (refusal.status, refusal.reason, refusal.retry_after) == (503, "provider_rate_limited", 42)
+    world.clock.advance(43)  # sooner it is not asked: who goes on asking is locked out for longer
     assert await door.admit(token)
 
 

@@ -12,6 +12,7 @@ from ..errors import ConfigurationError, Refusal
 from ..flights import SingleFlight
 from ..observations import Misconfigured
 from ..ports import Clock, Observer
+from ..providers.budget import Budgets
 from .transport import Answer
 
 Check = Callable[[], Awaitable[object]]
@@ -21,9 +22,13 @@ _GOOD_FOR_SECONDS = 1.0
 
 
 class Health:
-    """``checks`` by the name of the part; one that returns is in order. Raises nothing."""
+    """``checks`` by the name of the part; one that returns is in order. ``budgets``: what providers still grant, which
+    is shown and changes nothing. Raises nothing."""
 
-    def __init__(self, checks: Mapping[str, Check], clock: Clock, observe: Observer) -> None:
+    def __init__(
+        self, checks: Mapping[str, Check], clock: Clock, observe: Observer, *, budgets: Budgets | None = None
+    ) -> None:
+        self._budgets = budgets
         self._checks, self._clock, self._observe = checks, clock, observe
         self._flights: SingleFlight[dict[str, str]] = SingleFlight()
         self._seen: tuple[float, dict[str, str]] = (float("-inf"), {})
@@ -36,7 +41,12 @@ class Health:
             return None
         parts = await self._parts()
         ready = all(state == "ok" for state in parts.values())
-        return _answer(200 if ready else 503, {"status": "ok" if ready else "unavailable", **parts})
+        return _answer(200 if ready else 503, {"status": "ok" if ready else "unavailable", **parts, **self._low()})
+
+    def _low(self) -> dict[str, str]:
+        """No numbers: everybody can ask."""
+        states = {} if self._budgets is None else self._budgets.states()
+        return {name: "few_calls_left" for name, state in states.items() if state.low}
 
     async def _parts(self) -> dict[str, str]:
         when, parts = self._seen

@@ -17,6 +17,7 @@ from ..errors import Unavailable
 from ..model import Identity, VerifiedClaims
 from ..observations import Misconfigured, ProviderCalled, ProviderFailed
 from ..ports import Clock, Fetch, FetchFailed, HttpRequest, HttpResponse, Observer
+from .budget import ProviderBudget
 
 RETRY_AFTER = 5.0  # seconds; what a client is told when the provider named no time
 MAX_RETRY_AFTER = 3600.0
@@ -58,15 +59,19 @@ class ProviderClient:
         self._fetch = fetch
         self._clock = clock
         self._observe = observe
+        self.budget = ProviderBudget(provider, clock, observe)
 
-    async def ask(self, endpoint: str, request: HttpRequest) -> HttpResponse:
-        """The provider's answer, whatever its status. ``endpoint`` is our short name for the log."""
+    async def ask(self, endpoint: str, request: HttpRequest, *, ours: bool = True) -> HttpResponse:
+        """The provider's answer, whatever its status. ``endpoint`` is our short name for the log; ``ours`` is false
+        where the call counts against the user of a token, whose budget says nothing about the next one's."""
         try:
             response = await self._fetch(request)
         except FetchFailed as failure:
             self._observe(ProviderFailed(self._provider, endpoint, failure.kind))
             raise Unavailable("provider_unavailable", retry_after=RETRY_AFTER) from None
         self._observe(ProviderCalled(self._provider, endpoint, response.status))
+        if ours:
+            self.budget.heard(response.headers, response.status)
         return response
 
     def object(self, endpoint: str, response: HttpResponse) -> dict[str, Any]:

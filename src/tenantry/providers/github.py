@@ -72,6 +72,7 @@ class GitHubProvider:
         self._settings = settings
         self._clock = clock
         self._client = ProviderClient(self.name, fetch, clock, observe)
+        self.budget = self._client.budget
         self._id_space = self.name if settings.host is None else f"{self.name}@{settings.host}"
         self._refused_in_a_row: int | None = 0  # None once any token of ours was confirmed
 
@@ -165,7 +166,7 @@ class GitHubProvider:
     async def _ask_user(self, token: str) -> dict[str, Any]:
         """Whose token it is, without proof of the app (``binding`` "none")."""
         request = HttpRequest("GET", f"{self._settings.api_url}/user", _headers(f"Bearer {token}"))
-        response = await self._client.ask("user", request)
+        response = await self._client.ask("user", request, ours=False)
         if response.status != 200:
             self._refuse_or_wait("user", response)
         scopes = [scope.strip() for scope in response.headers.get("x-oauth-scopes", "").split(",")]
@@ -174,7 +175,7 @@ class GitHubProvider:
     async def _ask_email(self, token: str) -> dict[str, Any]:
         """The verified primary address, or nothing when the token may not see it."""
         request = HttpRequest("GET", f"{self._settings.api_url}/user/emails", _headers(f"Bearer {token}"))
-        response = await self._client.ask("user/emails", request)
+        response = await self._client.ask("user/emails", request, ours=False)
         if response.status == 404 or (response.status == 403 and not _is_limit(response)):
             return {}
         if response.status != 200:
