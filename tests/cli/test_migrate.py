@@ -92,7 +92,8 @@ async def test_tenants_are_brought_forward_and_a_second_run_has_nothing_to_do(de
     assert await versions(deployment) == dict.fromkeys(TENANTS, 2)
     done = await asyncio.to_thread(migrate)
     assert (done.returncode, done.stdout) == (0, "Every tenant has version 2.\n")
-    ((actor,),) = await deployment.ask("select actor from tenantry.audit where action = 'tenants migrated'")
+    query = "select line::jsonb ->> 'actor' from tenantry.audit where event = 'tenant.migrated'"
+    ((actor,),) = await deployment.ask(query)
     assert actor.startswith("cli:")
 
 

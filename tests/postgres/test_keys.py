@@ -65,7 +65,7 @@ class Replica:
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[Replica]:
         made = self._made
-        guarded = GateMiddleware(app, made.gate, made.transport, self.clock, resources=made.resources)
+        guarded = GateMiddleware(app, made.front)
         async with serve_on_loopback(guarded, lifespan="off") as url, httpx.AsyncClient(trust_env=False) as client:
             self._url, self._client = url, client
             yield self
@@ -310,7 +310,7 @@ async def test_when_a_key_was_last_used_is_written_for_who_showed_the_whole_key(
         "update tenantry.api_keys set revoked_at = null",
         "insert into tenantry.api_keys (key_id, digest, name, permissions) values ('a', '', 'x', '{}')",
         "delete from tenantry.api_keys",
-        "select subject, detail from tenantry.audit",
+        "select line from tenantry.audit",
     ],
 )
 async def test_in_a_tenant_nobody_sees_or_makes_a_key_not_even_its_own(
@@ -351,7 +351,7 @@ async def test_the_database_and_its_audit_have_no_key(
     made = await create(owner="ann@example.com")
     new = await rotate_key(database, made.entry.key_id, actor="test")
     rows = await root.fetch("select * from tenantry.api_keys")
-    audit = await root.fetch("select * from tenantry.audit order by id")
+    audit = await root.fetch("select * from tenantry.audit order by seq")
     for each in (made, new):
         secret = each.key.rsplit("_", 1)[1]
         assert secret not in f"{rows} {audit}"
@@ -364,16 +364,16 @@ async def test_every_act_is_in_the_audit_with_its_actor(
     made = await create(permissions=["notes:read"])
     new = await rotate_key(database, made.entry.key_id, actor="cli:ann", overlap=60)
     await revoke_key(database, new.entry.key_id, actor="cli:bob")
-    rows = await root.fetch("select actor, action, subject, detail from tenantry.audit order by id")
+    rows = [json.loads(row["line"]) for row in await root.fetch("select line from tenantry.audit order by seq")]
     old_id, new_id = made.entry.key_id, new.entry.key_id
-    assert [(row["actor"], row["action"], row["subject"]) for row in rows] == [
-        ("test", "key created", old_id),
-        ("cli:ann", "key created", new_id),
-        ("cli:ann", "key rotated", old_id),
-        ("cli:bob", "key revoked", new_id),
+    assert [(row["actor"], row["event"], row["subject"]) for row in rows] == [
+        ("test", "key.created", old_id),
+        ("cli:ann", "key.rotated", old_id),
+        ("cli:ann", "key.created", new_id),
+        ("cli:bob", "key.revoked", new_id),
     ]
     assert json.loads(rows[0]["detail"])["permissions"] == ["notes:read"]
-    assert json.loads(rows[2]["detail"])["replaced_by"] == new_id
+    assert json.loads(rows[1]["detail"])["replaced_by"] == new_id
 
 
 # --- What an operator may not do ---------------------------------------------------------------------------------
@@ -477,7 +477,7 @@ async def test_a_second_revocation_changes_nothing(
     made = await create()
     first = await revoke_key(database, made.entry.key_id, actor="test")
     assert await revoke_key(database, made.entry.key_id, actor="test") == first
-    assert await root.fetchval("select count(*) from tenantry.audit where action = 'key revoked'") == 1
+    assert await root.fetchval("select count(*) from tenantry.audit where event = 'key.revoked'") == 1
 
 
 async def test_an_unknown_id_is_named_and_nothing_else_is(database: Database) -> None:

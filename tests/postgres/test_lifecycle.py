@@ -243,13 +243,13 @@ async def test_what_was_done_and_by_whom_is_written_down(commands, root, tenant)
     await commands.done("resume", tenant)
     await commands.done("map", "acme.example", tenant)
     await commands.done("unmap", "acme.example")
-    rows = await root.fetch("select actor, action, subject from tenantry.audit order by id")
-    assert [row["action"] for row in rows] == [
-        "tenant created",
-        "tenant suspended",
-        "tenant active",
-        "source mapped",  # of the domain by whose spelling its own people come
-        "source mapped",
-        "source unmapped",
+    rows = [json.loads(row["line"]) for row in await root.fetch("select line from tenantry.audit order by seq")]
+    assert [row["event"] for row in rows] == [
+        "tenant.created",
+        "tenant.suspended",
+        "tenant.active",
+        "source.mapped",  # of the domain by whose spelling its own people come
+        "source.mapped",
+        "source.unmapped",
     ]
     assert {row["actor"].partition(":")[0] for row in rows} == {"cli"}

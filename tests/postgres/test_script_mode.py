@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import httpx
 import pytest
+from tests.adapters.audit.trails import call, caller, running, settings
 from tests.postgres.catalog import fingerprint, service_fingerprint
 from tests.postgres.conftest import Dsns
 from tests.postgres.servers import rewritten
@@ -107,7 +108,7 @@ async def test_the_direct_login_reads_the_registry_and_makes_nothing(powerless, 
                 "update tenantry.deployment set epoch = 0",
                 "insert into tenantry.mappings (source, tenant_id) values ('a.example', 'b')",
                 "delete from tenantry.api_keys",
-                "select detail from tenantry.audit",
+                "select line from tenantry.audit",
             ):
                 with pytest.raises(asyncpg.InsufficientPrivilegeError):
                     await connection.execute(statement)
@@ -121,6 +122,17 @@ async def test_what_was_used_and_when_is_noted_by_a_login_without_power(powerles
         await database.marks.write()
         assert not database.marks.tenants
     assert await root.fetchval("select last_seen_at from tenantry.tenants") is not None
+
+
+async def test_a_login_without_power_keeps_the_whole_audit_with_the_operator(powerless, dsns, root, tenant_ids):
+    tenant = next(tenant_ids)
+    async with powerless() as database:
+        await run_by_hand(dsns, (await script(database, [tenant])).text)
+        chosen = settings(audit_sinks=("postgres",), database_connection_string=dsns.app)
+        async with running(chosen, database=database) as audit:
+            audit.observe(call(1, caller(tenant=tenant)))
+    rows = [json.loads(row["line"]) for row in await root.fetch("select line from tenantry.audit")]
+    assert [(row["event"], row["tenant"], row["stream"]) for row in rows] == [("called", tenant, "operator")]
 
 
 async def test_a_login_without_power_hears_of_a_suspension(powerless, dsns, root, tenant_ids):

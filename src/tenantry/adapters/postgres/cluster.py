@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -90,7 +90,7 @@ class Ready:
 
 class Cluster:
     """``dsn`` serves requests with ``pool_size`` connections, ``direct_dsn`` does the rest. ``pool`` is one that the
-    application made, in the place of ours."""
+    application made, in the place of ours; ``audit_key`` seals what operators do."""
 
     def __init__(
         self,
@@ -101,12 +101,14 @@ class Cluster:
         pool_size: int,
         command_timeout: float | None,
         pool: Any = None,
+        audit_key: bytes | None = None,
     ) -> None:
         self.dsn_id = dsn_id
         self._dsn, self._direct_dsn = dsn, direct_dsn
         self._pool_size = pool_size
         self.statement_seconds = command_timeout
         self._given = pool
+        self._audit_key = audit_key
         self._preparing: SingleFlight[Ready] = SingleFlight()
         self._ready: Ready | None = None
         self._closed = False
@@ -209,6 +211,7 @@ class Cluster:
                     request = await self._request_login(connection, login)
                     own = self._own(login, request)
                     deployment = await prepare(connection, login, own.login if own else None, wanted)
+                    deployment = replace(deployment, audit_key=self._audit_key)
                     logins = Logins(deployment, password_of(self._dsn), own)
                     if login.may_make_roles:
                         await _ensure_first_login(connection, logins, login.server_version)

@@ -78,6 +78,7 @@ class Database:
         opaque_schema_names: bool = False,
         command_timeout: float = 30.0,
         databases: Mapping[str, tuple[str, str | None]] | None = None,
+        audit_key: bytes | None = None,
     ) -> Self:
         """A database to be connected to at first use: no I/O here, so a server that is down is no failure yet.
 
@@ -87,12 +88,19 @@ class Database:
         ``migrations``: what makes a tenant's tables; never change one, add one. A tenant that lacks one it needs
         is ``Unavailable``, or with ``migrate_on_use`` (for development) brought up to date.
         ``command_timeout``: seconds for one statement, which the server keeps (asyncpg's ``QueryCanceledError``).
-        ``databases``: further ones by ``dsn_id``, each with the same two connection strings. Raises
-        ``ConfigurationError`` for migrations that cannot be used.
+        ``databases``: further ones by ``dsn_id``, each with the same two connection strings. ``audit_key`` seals what
+        operators do. Raises ``ConfigurationError`` for migrations that cannot be used.
         """
         dsns = {MAIN: (dsn, admin_dsn), **(databases or {})}
         clusters = {
-            dsn_id: Cluster(dsn_id, request, direct or request, pool_size=pool_size, command_timeout=command_timeout)
+            dsn_id: Cluster(
+                dsn_id,
+                request,
+                direct or request,
+                pool_size=pool_size,
+                command_timeout=command_timeout,
+                audit_key=audit_key,
+            )
             for dsn_id, (request, direct) in dsns.items()
         }
         return cls(

@@ -241,6 +241,7 @@ _REFUSED = (
     # A cached statement keeps the type of the tenant for which it was prepared: it fails for the next.
     _rule("makes a type for each tenant, which breaks statements: use text with CHECK", "^ CREATE (TYPE|DOMAIN) "),
     _rule("copies from or to outside the database: write INSERT", "^ COPY "),
+    _rule("names tenantry_audit, which is the tenant's part of the audit: use another name", ' "?tenantry_audit"? '),
     _rule(
         "names a schema: leave it out, the tenant's own is first in the search path",
         r' "?(public|tenantry)"? \. ',

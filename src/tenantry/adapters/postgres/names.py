@@ -6,7 +6,7 @@ share one. A tenant id cannot begin with an underscore, so the service roles' na
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ...core.tenancy import opaque_schema_name, role_name, schema_name
 from ...errors import Forbidden
@@ -25,9 +25,11 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One installation of tenantry: ``id`` is 32 hexadecimal digits, the same in all of its databases."""
+    """One installation of tenantry: ``id`` is 32 hexadecimal digits, the same in all of its databases. ``audit_key``
+    seals what operators do (MCP_HTTP_AUDIT_HMAC_KEY)."""
 
     id: str
+    audit_key: bytes | None = field(default=None, repr=False, compare=False)
 
     @property
     def mark(self) -> str:

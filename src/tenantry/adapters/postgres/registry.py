@@ -6,12 +6,12 @@ hear of ends with ``announce``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from .audit_rows import write_act
 from .cluster import REGISTRY_SECONDS, Cluster
 from .logins import BUCKET_SIZE
 from .names import Deployment, Names
@@ -91,7 +91,7 @@ class Registry:
             )
             if status == "UPDATE 0":
                 return False
-            await announce(connection, await self.deployment(), actor, f"tenant {state}", tenant_id)
+            await announce(connection, await self.deployment(), actor, f"tenant.{state}", tenant_id)
             return True
 
 
@@ -135,26 +135,29 @@ async def announce(
     connection: Any,
     deployment: Deployment,
     actor: str,
-    action: str,
+    event: str,
     subject: str,
     detail: Mapping[str, Any] | None = None,
 ) -> None:
-    """Tell every replica that the registry has changed, and write down who changed what. Heard when the transaction
-    commits."""
+    """``tell`` and ``audit``."""
+    await tell(connection, deployment)
+    await audit(connection, deployment, actor, event, subject, detail)
+
+
+async def tell(connection: Any, deployment: Deployment) -> None:
+    """Tell every replica that the registry has changed. Heard when the transaction commits."""
     await connection.execute("UPDATE tenantry.deployment SET epoch = epoch + 1")
     await connection.execute(f"NOTIFY {identifier(deployment.channel)}")
-    await audit(connection, actor, action, subject, detail)
 
 
 async def audit(
-    connection: Any, actor: str, action: str, subject: str, detail: Mapping[str, Any] | None = None
+    connection: Any,
+    deployment: Deployment,
+    actor: str,
+    event: str,
+    subject: str,
+    detail: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write down who did what, without telling replicas."""
-    text = None if detail is None else json.dumps(detail, sort_keys=True)
-    await connection.execute(
-        "INSERT INTO tenantry.audit (actor, action, subject, detail) VALUES ($1, $2, $3, $4::jsonb)",
-        actor,
-        action,
-        subject,
-        text,
-    )
+    """Write down who did what (``events.EVENTS`` in the audit). Last in its transaction, and after ``tell``: from then
+    on whoever else has something to write down waits."""
+    await write_act(connection, deployment, actor, event, subject, detail)

@@ -45,28 +45,38 @@ class Provisioner:
         return deployment.names(tenant_id, opaque=self._opaque)
 
     async def make(
-        self, tenant_id: str, *, source: str | None = None, dsn_id: str = MAIN, seconds: float | None = None
+        self,
+        tenant_id: str,
+        *,
+        source: str | None = None,
+        dsn_id: str = MAIN,
+        seconds: float | None = None,
+        actor: str = "server",
     ) -> Entry:
         """Make the tenant, or complete, repair and bring up to date what there is of it. Each of its transactions is
-        given up after ``seconds``.
+        given up after ``seconds``. ``actor``: on whose behalf, for the audit.
 
         Raises ``Forbidden`` for an impossible id, ``ConfigurationError`` where a role or schema of its name is
         somebody else's or a right is missing, and ``Unavailable``.
         """
         names = self.names(await self._registry.deployment(), tenant_id)
-        main, _ = await self.cluster(MAIN)
+        main, ready = await self.cluster(MAIN)
         known = await self._registry.find(tenant_id)
         if known is not None:
             names, dsn_id = known.names, known.dsn_id
         if dsn_id == MAIN:
             async with main.administering(seconds=seconds) as connection, connection.transaction():
-                return await self._build(connection, main, names, source)
+                return await self._build(connection, main, names, source, actor=actor)
         known = known or await self._claim(main, names, source, dsn_id, seconds)
         cluster, _ = await self.cluster(dsn_id)
         async with cluster.administering(seconds=seconds) as connection, connection.transaction():
-            made = await self._build(connection, cluster, names, source, known.bucket)
-        async with main.administering(seconds=seconds) as connection:
-            return await _record(connection, made)
+            made = await self._build(connection, cluster, names, source, known.bucket, actor=None)
+        async with main.administering(seconds=seconds) as connection, connection.transaction():
+            state = await connection.fetchval(load("tenant_state_lock"), tenant_id)
+            entry = await _record(connection, made)
+            if state == "creating":
+                await _write_down(connection, ready.deployment, actor, entry)
+            return entry
 
     async def _claim(
         self, main: Cluster, names: Names, source: str | None, dsn_id: str, seconds: float | None
@@ -83,8 +93,16 @@ class Provisioner:
             return known
 
     async def _build(
-        self, connection: Any, cluster: Cluster, names: Names, source: str | None, bucket: int | None = None
+        self,
+        connection: Any,
+        cluster: Cluster,
+        names: Names,
+        source: str | None,
+        bucket: int | None = None,
+        *,
+        actor: str | None,
     ) -> Entry:
+        """``actor``: who makes it, where the audit is in the same database."""
         ready = await cluster.ready()
         await lock(connection, names.schema)
         known = await registry.find(connection, names.tenant_id)
@@ -97,7 +115,7 @@ class Provisioner:
         if known is None:
             await schemas.create(connection, ready.deployment, names)
         await self.apply(connection, ready.deployment, names, self.migrations.after(done))
-        return await registry.record(
+        made = await registry.record(
             connection,
             names,
             source=source,
@@ -106,6 +124,9 @@ class Provisioner:
             version=max(done, self.migrations.newest),
             state="active",
         )
+        if known is None and actor is not None:
+            await _write_down(connection, ready.deployment, actor, made)
+        return made
 
     async def ensure_roles(self, connection: Any, ready: Ready, names: Names, bucket: int) -> None:
         """The tenant's role, and the login of its bucket, which may become it."""
@@ -131,3 +152,8 @@ async def _record(connection: Any, made: Entry) -> Entry:
         version=made.version,
         state="active",
     )
+
+
+async def _write_down(connection: Any, deployment: Deployment, actor: str, made: Entry) -> None:
+    detail = {"source": made.source, "database": made.dsn_id}
+    await registry.audit(connection, deployment, actor, "tenant.created", made.names.tenant_id, detail)

@@ -51,12 +51,12 @@ async def check(database: Database, tenant_ids: Sequence[str] | None, *, repair:
         finding.repaired = finding.key not in keys
     before = {finding.key for finding in report.findings}
     report.findings.extend(finding for finding in left.findings if finding.key not in before)
+    deployment = await database.registry.deployment()
     async with database.clusters[MAIN].administering() as connection:
         for finding in report.findings:
             if finding.repaired:
-                await audit(
-                    connection, actor, "finding repaired", finding.tenant_id or finding.database, finding.members()
-                )
+                subject = finding.tenant_id or finding.database
+                await audit(connection, deployment, actor, "finding.repaired", subject, finding.members())
     return report
 
 

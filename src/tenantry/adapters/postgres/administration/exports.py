@@ -13,6 +13,8 @@ from typing import IO
 
 from ....errors import ConfigurationError
 from .. import registry
+from ..audit_rows import TABLE as TRAIL
+from ..audit_rows import adopt_heads
 from ..cluster import Cluster
 from ..control import NO_ROLES, lock
 from ..database import Database
@@ -36,7 +38,8 @@ async def export(database: Database, tenant_id: str, target: Path | IO[bytes], *
         manifest = await write(database, entry, target)
     async with database.clusters[MAIN].administering() as connection:
         detail = {"rows": sum(rows for rows, _ in manifest.proofs.values())}
-        await registry.audit(connection, actor, "tenant exported", tenant_id, detail)
+        deployment = await database.registry.deployment()
+        await registry.audit(connection, deployment, actor, "tenant.exported", tenant_id, detail)
     return manifest
 
 
@@ -98,6 +101,9 @@ async def restore(
             origin=origin,
             record=True,
         )
+        if any(table.name == TRAIL for table in manifest.contents.tables):
+            async with cluster.administering() as connection, connection.transaction():
+                await adopt_heads(connection, ready.deployment, names)
         await _enter(database, cluster, names, manifest, origin, bucket, actor)
         return manifest
 
@@ -153,4 +159,4 @@ async def _enter(
             )
         deployment = await database.registry.deployment()
         detail = {"from": manifest.tenant_id, "database": cluster.dsn_id}
-        await announce(connection, deployment, actor, "tenant imported", names.tenant_id, detail)
+        await announce(connection, deployment, actor, "tenant.imported", names.tenant_id, detail)

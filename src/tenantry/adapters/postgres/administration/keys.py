@@ -100,7 +100,7 @@ async def create_key(
         await _check_tenant(connection, tenant_id)
         await _add(connection, made)
         await registry.announce(
-            connection, ready.deployment, actor, "key created", made.entry.key_id, _detail(made.entry)
+            connection, ready.deployment, actor, "key.created", made.entry.key_id, _detail(made.entry)
         )
     return made
 
@@ -134,10 +134,10 @@ async def rotate_key(
             ends = now + timedelta(seconds=overlap)
             ended = replace(ended, expires_at=ends if old.expires_at is None else min(ends, old.expires_at))
         await _add(connection, made)
-        await registry.audit(connection, actor, "key created", made.entry.key_id, _detail(made.entry))
         await _end(connection, ended)
         detail = {"replaced_by": ended.replaced_by, "expires_at": _text(ended.expires_at), "revoked": not overlap}
-        await registry.announce(connection, ready.deployment, actor, "key rotated", key_id, detail)
+        await registry.announce(connection, ready.deployment, actor, "key.rotated", key_id, detail)
+        await registry.audit(connection, ready.deployment, actor, "key.created", made.entry.key_id, _detail(made.entry))
     return replace(made, replaces=ended)
 
 
@@ -149,7 +149,7 @@ async def revoke_key(database: Database, key_id: str, *, actor: str) -> KeyEntry
             return known
         ended = replace(known, revoked_at=datetime.now(UTC))
         await _end(connection, ended)
-        await registry.announce(connection, ready.deployment, actor, "key revoked", key_id)
+        await registry.announce(connection, ready.deployment, actor, "key.revoked", key_id)
     return ended
 
 

@@ -19,7 +19,7 @@ from ..cluster import Cluster
 from ..control import NO_ROLES, lock
 from ..database import Database
 from ..names import Names
-from ..registry import Entry, State, announce, find
+from ..registry import Entry, State, announce, find, tell
 from ..statements import identifier, load, operators_identifier, render
 from ..tenants import MAIN
 
@@ -88,7 +88,7 @@ async def change_state(
         if status == "UPDATE 0":
             return False
         deployment = await database.registry.deployment()
-        await announce(connection, deployment, actor, f"tenant {after}", tenant_id, detail)
+        await announce(connection, deployment, actor, f"tenant.{after}", tenant_id, detail)
         return True
 
 
@@ -128,11 +128,9 @@ async def create(
     _, ready = await database.provisioner.cluster(dsn_id)
     if not ready.login.may_make_roles:
         raise ConfigurationError(NO_ROLES.format(login=ready.login.name))
-    made = await database.provisioner.make(tenant_id, source=source, dsn_id=dsn_id)
-    detail = {"source": made.source, "database": made.dsn_id}
+    made = await database.provisioner.make(tenant_id, source=source, dsn_id=dsn_id, actor=actor)
     async with database.clusters[MAIN].administering() as connection, connection.transaction():
-        deployment = await database.registry.deployment()
-        await announce(connection, deployment, actor, "tenant created", tenant_id, detail)
+        await tell(connection, await database.registry.deployment())
     return made, True
 
 
@@ -207,7 +205,7 @@ async def map_source(
         added = (source, *_own_domain(entry, source, {**known, **configured}))
         await connection.executemany(load("mapping_add"), [(one, tenant_id) for one in added])
         for one in added:
-            await announce(connection, deployment, actor, "source mapped", one, {"tenant": tenant_id})
+            await announce(connection, deployment, actor, "source.mapped", one, {"tenant": tenant_id})
         return Mapped(tenant_id, added)
 
 
@@ -248,5 +246,5 @@ async def unmap(database: Database, source: str, *, actor: str) -> str | None:
         await lock(connection, "the mappings")
         tenant_id: str | None = await connection.fetchval(load("mapping_remove"), source)
         if tenant_id is not None:
-            await announce(connection, deployment, actor, "source unmapped", source, {"tenant": tenant_id})
+            await announce(connection, deployment, actor, "source.unmapped", source, {"tenant": tenant_id})
         return tenant_id

@@ -104,7 +104,7 @@ async def migrate(
         # Told to everybody: who remembers that a tenant is unknown may be wrong now, where one has been completed.
         async with database.clusters[MAIN].administering() as connection, connection.transaction():
             deployment = await database.registry.deployment()
-            await registry.announce(connection, deployment, actor, "tenants migrated", f"version {version}", detail)
+            await registry.announce(connection, deployment, actor, "tenant.migrated", f"version {version}", detail)
     return outcome
 
 

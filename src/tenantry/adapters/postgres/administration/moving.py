@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from ....errors import ConfigurationError
 from .. import registry
+from ..audit_rows import carry_heads
 from ..cluster import Cluster, Ready
 from ..control import NO_ROLES
 from ..database import Database
@@ -148,6 +149,8 @@ async def _copy(database: Database, entry: Entry, to: str) -> tuple[int, dict[st
             origin=entry.source,
             record=to != MAIN,  # the main database's line is the registry's, and says where it lives until the switch
         )
+    async with source.administering() as before, target.administering() as after, after.transaction():
+        await carry_heads(before, after, entry.names.tenant_id)
     return bucket, proofs
 
 
@@ -159,7 +162,7 @@ async def _switch(database: Database, entry: Entry, to: str, bucket: int, actor:
         if status != "UPDATE 1":
             raise ConfigurationError(f"Tenant {tenant_id!r} has changed while it was moved: nothing has been switched.")
         detail = {"from": entry.dsn_id, "to": to, "rows": rows}
-        await announce(connection, deployment, actor, "tenant moved", tenant_id, detail)
+        await announce(connection, deployment, actor, "tenant.moved", tenant_id, detail)
 
 
 async def _let_go(database: Database, entry: Entry, source: Cluster, ready: Ready, to: str, bucket: int) -> None:

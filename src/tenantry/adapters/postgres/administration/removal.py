@@ -15,6 +15,7 @@ import asyncpg
 
 from ....errors import ConfigurationError
 from .. import registry
+from ..audit_rows import forget_heads
 from ..cluster import Cluster, Ready
 from ..database import Database
 from ..names import Names
@@ -100,7 +101,7 @@ async def _forget(database: Database, tenant_id: str, actor: str) -> tuple[int, 
         keys = await connection.fetchval(load("keys_forget"), tenant_id)
         await connection.execute(load("tenant_forget"), tenant_id)
         detail = {"mappings": mappings, "keys": keys}
-        await announce(connection, deployment, actor, "tenant dropped", tenant_id, detail)
+        await announce(connection, deployment, actor, "tenant.dropped", tenant_id, detail)
         return mappings, keys
 
 
@@ -191,6 +192,7 @@ async def remove_schema(database: Database, dsn_id: str, names: Names) -> bool:
                 for statement in render("schema_drop", schema=identifier(names.schema)):
                     await connection.execute(statement)
                 await connection.execute("SET LOCAL ROLE NONE")
+            await forget_heads(connection, names.tenant_id)
             if dsn_id != MAIN:
                 await connection.execute(load("tenant_forget"), names.tenant_id)
     return there
@@ -271,5 +273,6 @@ async def purge(database: Database, tenant_id: str, *, actor: str) -> list[str]:
         others = sorted(database.clusters.keys() - {entry.dsn_id})
         purged = [dsn_id for dsn_id in others if await remove_copy(database, dsn_id, entry.names)]
     async with database.clusters[MAIN].administering() as connection:
-        await registry.audit(connection, actor, "tenant purged", tenant_id, {"databases": purged})
+        deployment = await database.registry.deployment()
+        await registry.audit(connection, deployment, actor, "tenant.purged", tenant_id, {"databases": purged})
     return purged

@@ -125,7 +125,10 @@ class _Writer:
         if tenants:
             for migration in migrations:
                 await self._to.execute(load("migration_record"), *history.row_of(migration))
-            await registry.announce(self._to, deployment, _ACTOR, "tenants made", " ".join(tenants))
+            await registry.tell(self._to, deployment)
+            for tenant_id in tenants:
+                event = "tenant.migrated" if tenant_id in self._known else "tenant.created"
+                await self._to.execute(load("audit_unsealed_add"), _ACTOR, event, tenant_id)
         lacking = [entry.names.tenant_id for entry in behind(self._known.values(), migrations.newest)]
         header = _HEADER.format(deployment=deployment.id, database=database.strip('"'))
         body = "\n".join(_ended(statement) for statement in self._to.statements)

@@ -18,6 +18,8 @@ import asyncpg
 
 from ....errors import ConfigurationError
 from .. import registry, schemas
+from ..audit_rows import TABLE as TRAIL
+from ..audit_rows import ensure_table
 from ..cluster import Cluster
 from ..control import lock
 from ..names import Deployment, Names
@@ -208,6 +210,8 @@ async def make_filled(
         await schemas.create(connection, ready.deployment, names)
         await provisioner.apply(connection, ready.deployment, names, provisioner.migrations[:version])
         await act_in(connection, ready.deployment, names)
+        if any(table.name == TRAIL for table in source.tables):
+            await ensure_table(connection, names)
         proofs = await fill(connection, names, source, rows)
         await connection.execute("SET LOCAL ROLE NONE")
         await connection.execute("SET LOCAL search_path=pg_catalog,pg_temp")

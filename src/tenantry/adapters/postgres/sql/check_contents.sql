@@ -1,4 +1,5 @@
 -- What is wrong with the rights on what the schemas $1 hold, of which each has a role in $2. $3 is the owner of all.
+-- Of its trail (tenantry_audit) a tenant may only read.
 WITH space AS (
     SELECT n.oid, t.schema, t.role, r.oid AS role_oid
     FROM unnest($1::text[], $2::text[]) AS t (schema, role)
@@ -9,8 +10,9 @@ WITH space AS (
            CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind,
            coalesce(c.relacl, pg_catalog.acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner))
                AS acl,
-           CASE c.relkind WHEN 'S' THEN 'U' ELSE 'arwd' END AS letters,
-           CASE c.relkind WHEN 'S' THEN ARRAY['USAGE'] ELSE ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE'] END AS wanted
+           CASE WHEN c.relkind = 'S' THEN 'U' WHEN c.relname = 'tenantry_audit' THEN 'r' ELSE 'arwd' END AS letters,
+           CASE WHEN c.relkind = 'S' THEN ARRAY['USAGE'] WHEN c.relname = 'tenantry_audit' THEN ARRAY['SELECT']
+                ELSE ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE'] END AS wanted
     FROM space
     JOIN pg_catalog.pg_class AS c ON c.relnamespace = space.oid
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')

@@ -54,18 +54,51 @@ CREATE TABLE tenantry.api_keys (
     last_used_at timestamptz,
     replaced_by text
 );
--- What was done to tenants and keys, and by whom.
+-- The operator's part of the audit: what was done to tenants and keys and by whom, and whatever happened that is of no
+-- tenant or could not be written to its own table. ``line`` is the row; the other columns are for looking it up.
 CREATE TABLE tenantry.audit (
+    writer text NOT NULL,
+    seq bigint NOT NULL,
+    at timestamptz NOT NULL,
+    event text NOT NULL,
+    tenant_id text,
+    user_id text,
+    line text NOT NULL,
+    PRIMARY KEY (writer, seq)
+);
+CREATE INDEX audit_by_time ON tenantry.audit (at);
+-- The last row of each writer, here (no ``place``) and in the table of each tenant that lives in this database.
+CREATE TABLE tenantry.audit_heads (
+    writer text NOT NULL,
+    place text NOT NULL,
+    seq bigint NOT NULL,
+    hash text NOT NULL,
+    mac text NOT NULL,
+    PRIMARY KEY (writer, place)
+);
+-- What relates a user's pseudonym to him. Without the row nobody can.
+CREATE TABLE tenantry.audit_keys (
+    user_id text PRIMARY KEY,
+    key bytea NOT NULL CHECK (length(key) = 32),
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+-- What a printed script has done, until the next act takes it into the audit: a script cannot compute a chain.
+CREATE TABLE tenantry.audit_unsealed (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT now(),
     actor text NOT NULL,
-    action text NOT NULL,
-    subject text NOT NULL,
-    detail jsonb
+    event text NOT NULL,
+    subject text NOT NULL
 );
--- Where each quota stands. Not logged: after a crash everybody starts anew.
+-- Where each quota stands: ``used`` of ``capacity`` units were out of the bucket ``at`` (seconds since the epoch), and
+-- ``capacity`` flow back in ``seconds``; ``granted`` of the charges that were made together last. The key is a SHA-256.
+-- Not logged: after a crash everybody starts anew. Every request writes here: a page has room for rows that change.
 CREATE UNLOGGED TABLE tenantry.quotas (
-    key text PRIMARY KEY,
-    arrival double precision NOT NULL
-);
+    key bytea PRIMARY KEY,
+    used double precision NOT NULL,
+    at double precision NOT NULL,
+    capacity double precision NOT NULL,
+    seconds double precision NOT NULL,
+    granted double precision NOT NULL
+) WITH (fillfactor = 50);
 INSERT INTO tenantry.deployment (id, version, epoch) VALUES ({deployment}, 1, 0)

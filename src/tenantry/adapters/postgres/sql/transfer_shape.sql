@@ -1,5 +1,6 @@
 -- What schema $1 is made of, one line a part, by names: texts of definitions differ between servers of different
--- versions, and so do NOT NULL constraints, which a column tells anyway.
+-- versions, and so do NOT NULL constraints, which a column tells anyway. The
+-- trail (the audit) is not made by migrations.
 WITH space AS (
     SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1::name
 ), relation AS (
@@ -9,6 +10,7 @@ WITH space AS (
         ON d.refclassid = 'pg_catalog.pg_namespace'::regclass AND d.refobjid = space.oid
         AND d.classid = 'pg_catalog.pg_class'::regclass
     JOIN pg_catalog.pg_class AS c ON c.oid = d.objid
+    WHERE c.relname <> 'tenantry_audit'
 )
 SELECT 'relation ' || name || ' ' || kind AS part FROM relation WHERE kind IN ('r', 'p', 'v', 'm', 'f', 'S')
 UNION ALL
