@@ -12,7 +12,8 @@ and out.
     GET    /_devidp/calls    every call that arrived, with its secrets; DELETE forgets them
 
 It mints tokens for whoever asks, so it listens to loopback names only: a web page that rebinds its own name to
-127.0.0.1 is refused, and so is a body that is not application/json, which a page could send without asking.
+127.0.0.1 is refused, and so is what any web page in the developer's browser sends to change something. Programs, which
+send no ``Origin``, are served; a body that is not application/json is not.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from tenantry.csrf import CsrfMiddleware
 
 from .calls import Call
 from .github import GitHub
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from .app import DevIdp
 
 _LOOPBACK_NAMES: Final = {"127.0.0.1", "localhost", "[::1]"}
+_NO_WEB_PAGES: Final = Middleware(CsrfMiddleware, tokens=False, programs=True)
 # What may be minted, by provider: the names of the provider's own methods.
 _KINDS: Final = {
     "google": ("id_token", "access_token", "service_account_id_token", "service_account_access_token"),
@@ -122,7 +127,7 @@ class Control:
         return getattr(self._idp, name)
 
     def _route(self, path: str, **handlers: _Handler) -> Route:
-        return Route(path, _answering(handlers), methods=list(handlers))
+        return Route(path, _answering(handlers), methods=list(handlers), middleware=[_NO_WEB_PAGES])
 
 
 def _answering(handlers: dict[str, _Handler]) -> Callable[[Request], Awaitable[Response]]:
