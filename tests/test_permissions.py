@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import AsyncIterator
 from typing import Any
@@ -8,14 +9,16 @@ import pytest
 from mcp.server.context import ServerRequestContext
 from starlette.requests import Request
 
-from tenantry import require_permission
+from tenantry import current_user, require_permission
 from tenantry.context import user_variable
-from tenantry.errors import ConfigurationError, CredentialMissing, InsufficientScope
+from tenantry.errors import ConfigurationError, CredentialMissing, InsufficientScope, Refusal
+from tenantry.in_request import RefusalSlot, slot_variable
 from tenantry.model import MCPUserContext
 
 pytestmark = pytest.mark.anyio
 
 READER = MCPUserContext("google:r", "google", "r", "acme_com", permissions=frozenset({"notes:read"}))
+BOTH = MCPUserContext("google:b", "google", "b", "acme_com", permissions=frozenset({"notes:*"}))
 WRITER = MCPUserContext("google:w", "google", "w", "acme_com", permissions=frozenset({"notes:write"}))
 
 
@@ -131,7 +134,143 @@ def test_the_direct_form_asks_a_context_a_request_or_a_scope() -> None:
         require_permission(request_of(None), "notes:read")
 
 
-@pytest.mark.parametrize("permission", ["", None, 1, write])
-def test_a_decorator_without_a_permission_is_a_mistake_found_at_import(permission: Any) -> None:
+@pytest.mark.parametrize("permission", ["", " ", "notes write", 'a"b', "ключ", "a\n", "x" * 129, None, 1, write])
+def test_what_cannot_be_a_permission_is_a_mistake_found_at_import(permission: Any) -> None:
     with pytest.raises(ConfigurationError, match="name of a permission"):
         require_permission(permission)
+    with pytest.raises(ConfigurationError, match="name of a permission"):
+        require_permission("notes:read", permission)
+    with pytest.raises(ConfigurationError, match="name of a permission"):
+        require_permission(READER, permission)
+
+
+def test_a_decorator_without_a_permission_is_a_mistake_found_at_import() -> None:
+    with pytest.raises(ConfigurationError, match="name of a permission"):
+        require_permission()  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("decorated", [type("Endpoint", (), {}), "notes:read", classmethod(write), None])
+def test_what_is_no_function_is_not_decorated(decorated: Any) -> None:
+    with pytest.raises(ConfigurationError, match="on a function"):
+        require_permission("notes:write")(decorated)
+
+
+# --- Several permissions ----------------------------------------------------------------------------------------------
+
+
+def named(function: Any, *args: Any) -> tuple[str, ...]:
+    """The permissions that the refusal of ``function`` names."""
+    with pytest.raises(InsufficientScope) as caught:
+        function(*args)
+    return caught.value.scopes
+
+
+async def test_of_several_permissions_all_are_needed_and_named(signed_in: Any) -> None:
+    several = require_permission("notes:write", "notes:share", "notes:write")(lambda: "done")
+    signed_in(WRITER)
+    assert named(several) == ("notes:write", "notes:share")
+    assert named(require_permission, WRITER, "notes:read", "notes:share") == ("notes:read", "notes:share")
+    signed_in(BOTH)
+    assert several() == "done"
+    require_permission(BOTH, "notes:read", "notes:share")
+
+
+async def test_a_function_that_is_decorated_twice_needs_and_names_both(signed_in: Any) -> None:
+    twice = require_permission("notes:write")(require_permission("notes:share")(lambda: "done"))
+    signed_in(WRITER)
+    assert named(twice) == ("notes:write", "notes:share")
+    signed_in(READER)
+    assert named(twice) == ("notes:write", "notes:share")
+    signed_in(BOTH)
+    assert twice() == "done"
+
+
+async def test_one_requirement_may_go_on_several_functions(signed_in: Any) -> None:
+    writers = require_permission("notes:write")
+    first, second = writers(lambda: 1), writers(lambda: 2)
+    signed_in(WRITER)
+    assert (first(), second()) == (1, 2)
+    signed_in(READER)
+    assert named(first) == named(second) == ("notes:write",)
+
+
+# --- Other callables --------------------------------------------------------------------------------------------------
+
+
+class Later:
+    async def __call__(self) -> str:
+        return "done"
+
+
+async def test_callables_that_are_awaited_stay_so(signed_in: Any) -> None:
+    for function in (functools.partial(write_later), Later()):
+        guarded = require_permission("notes:write")(function)
+        assert inspect.iscoroutinefunction(guarded)
+        signed_in(READER)
+        with pytest.raises(InsufficientScope):
+            await guarded()
+        signed_in(WRITER)
+        assert await guarded() in ("written", "done")
+
+
+async def test_a_method_is_guarded_with_its_instance(signed_in: Any) -> None:
+    class Endpoint:
+        @require_permission("notes:write")
+        def get(self, request: Request) -> Any:
+            return self, request
+
+        @require_permission("notes:write")
+        @staticmethod
+        def plain() -> str:
+            return "done"
+
+    endpoint, request = Endpoint(), request_of(WRITER)
+    assert endpoint.get(request) == (endpoint, request)
+    assert named(endpoint.get, request_of(READER)) == ("notes:write",)
+
+
+def test_as_a_dependency_it_asks_for_the_request_and_nothing_else() -> None:
+    requirement = require_permission("notes:write")
+    assert list(inspect.signature(requirement).parameters) == ["request"]
+    requirement(request=request_of(WRITER))
+    with pytest.raises(InsufficientScope):
+        requirement(request=request_of(READER))
+    with pytest.raises(CredentialMissing):
+        requirement(request=request_of(None))
+
+
+# --- What is left for the middleware ----------------------------------------------------------------------------------
+
+
+def with_slot(user: MCPUserContext | None) -> tuple[Request, RefusalSlot]:
+    slot = RefusalSlot()
+    return Request({"type": "http", "headers": [], "state": {"user": user, "refusal_slot": slot}}), slot
+
+
+@pytest.mark.parametrize("how", ["direct", "decorator", "current_user"])
+async def test_a_refusal_is_left_with_its_own_request_and_not_with_the_one_in_the_variable(how: str) -> None:
+    request, own = with_slot(None if how == "current_user" else READER)
+    other = RefusalSlot()
+    token = slot_variable.set(other)
+    with pytest.raises(Refusal) as caught:
+        {"direct": lambda: require_permission(request, "notes:write"), "decorator": lambda: write(request),
+         "current_user": lambda: current_user(request)}[how]()  # fmt: skip
+    slot_variable.reset(token)
+    assert own.refusal is caught.value
+    assert other.refusal is None
+
+
+async def test_without_a_request_it_is_left_in_the_variable(signed_in: Any) -> None:
+    slot = RefusalSlot()
+    token = slot_variable.set(slot)
+    signed_in(READER)
+    with pytest.raises(InsufficientScope) as caught:
+        READER.require_permission("notes:write")
+    slot_variable.reset(token)
+    assert slot.refusal is caught.value
+
+
+def test_what_a_check_lets_through_leaves_nothing() -> None:
+    request, slot = with_slot(WRITER)
+    require_permission(request, "notes:write")
+    assert slot.refusal is None

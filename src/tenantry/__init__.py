@@ -9,6 +9,7 @@ from .context import current_user
 from .errors import ConfigurationError, Refusal
 from .model import MCPUserContext
 from .permissions import require_permission
+from .tools import whoami
 from .validator import TokenValidator
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = [
     "TokenValidator",
     "current_user",
     "require_permission",
+    "whoami",
 ]
 
 

@@ -1,6 +1,6 @@
 """The caller of the request at hand: from the request itself first, from a context variable only as a fallback.
 
-On stateful MCP 1.x sessions the context of the session's task is frozen when the session begins, so a context
+On stateful MCP 1.x sessions the context of the session's task is frozen when the session begins, so our context
 variable may name the *previous* caller of that session; the request scope never does. Pass what your host gives
 you (an MCP ``Context``, a Starlette ``Request``, an ASGI scope) and the scope is read.
 """
@@ -11,28 +11,28 @@ from contextvars import ContextVar
 from typing import Any
 
 from .errors import CredentialMissing
+from .in_request import record, request_scope, scope_inside
 from .model import MCPUserContext
 
 user_variable: ContextVar[MCPUserContext | None] = ContextVar("tenantry_user", default=None)
-_NO_REQUEST = object()
 
 
 def current_user(source: Any = None) -> MCPUserContext:
-    """The caller, from ``source`` (MCP context, request or ASGI scope) or else from the context variable.
+    """The caller, from ``source`` (MCP context, request or ASGI scope) or else from the request at hand.
 
     Raises ``CredentialMissing`` when there is none, also when ``source`` has a request without a user: the
     context variable is then somebody else's.
     """
     user = peek_user(source)
     if user is None:
-        raise CredentialMissing("credential_missing")
+        raise record(CredentialMissing("credential_missing"), source)
     return user
 
 
 def peek_user(source: Any = None) -> MCPUserContext | None:
     """Like ``current_user``, but None when nobody is signed in."""
-    scope = _scope_of(source)
-    if scope is _NO_REQUEST:
+    scope = request_scope(source)
+    if scope is None:
         return user_variable.get()
     state = scope.get("state") or {}
     user = state.get("user")
@@ -44,19 +44,5 @@ def has_request(source: Any) -> bool:
     tool's arguments it is the caller's own words."""
     if isinstance(source, dict):
         return False
-    scope = _scope_of(source)
-    return scope is not _NO_REQUEST and scope.get("type") in ("http", "websocket")
-
-
-def _scope_of(source: Any) -> Any:
-    """The ASGI scope inside an MCP context, a request or a scope; ``_NO_REQUEST`` when there is no request."""
-    if isinstance(source, dict):
-        return source
-    for attribute in ("request_context", "request"):
-        try:
-            inner = getattr(source, attribute, None)
-        except (LookupError, ValueError, RuntimeError):  # hosts raise these outside of a request
-            inner = None
-        source = inner if inner is not None else source
-    scope = getattr(source, "scope", None)
-    return scope if isinstance(scope, dict) else _NO_REQUEST
+    scope = scope_inside(source)
+    return scope is not None and scope.get("type") in ("http", "websocket")

@@ -9,12 +9,14 @@ before it were taken.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from .errors import InsufficientScope
+from .in_request import record
+from .limits import Limit
 
 TokenKind = Literal["id_token", "access_token", "api_key"]
 TenantSource = Literal["key", "organization", "domain", "mapping", "personal"]
@@ -152,16 +154,23 @@ class MCPUserContext:
     def require_permission(self, permission: str) -> None:
         """Raise ``InsufficientScope`` unless ``has_permission(permission)``."""
         if not self.has_permission(permission):
-            raise InsufficientScope("permission_missing", scopes=(permission,))
+            raise record(InsufficientScope("permission_missing", scopes=(permission,)))
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """Let in: the caller, his tenant, and whether the proof came from the cache."""
+class Admission(NamedTuple):
+    """Let in: the caller, his tenant, whether the proof came from the cache, and what is left of his quotas."""
 
     user: MCPUserContext
     tenant: Tenant
     cached: bool
+    limits: Sequence[Limit] = ()
+
+
+class Anonymous(NamedTuple):
+    """Let in without a credential, for methods that need none."""
+
+    user: None = None
+    limits: Sequence[Limit] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ from .adapters.postgres.tenant_connection import TenantConnection
 from .adapters.postgres.tenant_database import TenantDatabase
 from .adapters.postgres.untrusted import LimitExceeded, Limits, Rows, UntrustedConnection, UntrustedScope
 from .context import peek_user
-from .errors import ConfigurationError, Forbidden
+from .errors import ConfigurationError, Forbidden, Refusal
+from .in_request import record
 from .model import MCPUserContext
 
 __all__ = [
@@ -58,7 +59,11 @@ async def get_tenant_database(tenant: str | MCPUserContext) -> TenantDatabase:
     caller's; ``Unavailable``; ``ConfigurationError`` when there is no database.
     """
     database = _database_for(tenant)
-    await database.ensure_tenant(tenant.tenant_id if isinstance(tenant, MCPUserContext) else tenant)
+    try:
+        await database.ensure_tenant(tenant.tenant_id if isinstance(tenant, MCPUserContext) else tenant)
+    except Refusal as refusal:
+        record(refusal)
+        raise
     return database.tenant(tenant)
 
 
@@ -93,4 +98,4 @@ def _check_own(tenant_id: str) -> None:
     """
     caller = peek_user()
     if caller is not None and caller.tenant_id != tenant_id:
-        raise Forbidden("tenant_unknown", detail="not the caller's tenant")
+        raise record(Forbidden("tenant_unknown", detail="not the caller's tenant"))
