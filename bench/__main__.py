@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict
 from types import ModuleType
 
-from . import client, http, memory, rotation, stampede, tenants, tools_call, unseen, warm
+from . import audit, client, http, memory, policy, quotas, rotation, stampede, tenants, tools_call, unseen, warm
 from .measure import Row
 
 BENCHES: dict[str, ModuleType] = {
@@ -21,7 +21,10 @@ BENCHES: dict[str, ModuleType] = {
     "rotation": rotation,
     "memory": memory,
     "tenants": tenants,
+    "quotas": quotas,
+    "policy": policy,
     "client": client,
+    "audit": audit,
 }
 
 

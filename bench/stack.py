@@ -1,6 +1,6 @@
 """What is measured: the gate as it runs in production, and the bare application behind it.
 
-Production settings, one public host, Google configured, no rate limit, only errors logged. What Google would
+Production settings, one public host, Google configured, no rate limit, only errors logged, plain http. What Google would
 answer over HTTPS is handed in (``FakeFetch``): nothing here leaves the process.
 """
 
@@ -72,12 +72,14 @@ def stack(app: App, *, fetch: Fetch | None = None, clock: Clock | None = None, *
             "public_url": f"https://{HOST}/mcp",
             "google_client_id": idp.google.client_id,
             "rate_limit_tenant": "off",
+            "rate_limit_anonymous": "off",
+            "require_https": False,  # what is measured comes over plain sockets of this machine
             **options,
         }
     )
     outside = Outside(clock or SystemClock(), fetch or google_answers(idp), LogObserver())
     made = assemble(settings, outside)
-    gated = GateMiddleware(app, made.gate, made.transport, outside.clock, resources=made.resources, close=made.aclose)
+    gated = GateMiddleware(app, made.front, start=made.start, close=made.aclose)
     return Stack(gated, made, idp, id_token(idp), "ya29." + "x" * 160)
 
 

@@ -80,7 +80,7 @@ def _steps(gate: Stack, asked: dict[str, Any]) -> dict[str, float]:
 
     steps: dict[str, Callable[[], Any]] = {
         "headers: those that may come once": lambda: single_headers(asked["headers"]),
-        "host and origin": lambda: app.transport.check(headers),
+        "host and origin": lambda: app.front.transport.check(headers),
         "credential": lambda: read_credential(headers, b""),
         "cache key (SHA-256 of the whole token)": lambda: cache.key(credential, None),
         "cache look-up and clocks": lambda: cache.admission(key),
@@ -99,7 +99,7 @@ def _guard(app: Any, message: dict[str, Any], through: Callable[[Any], None]) ->
         await send(message)
         await send(message)
 
-    through(run_until(2e9, app._clock, two, {"type": "http"}, nothing, drop))
+    through(run_until(2e9, app.front.clock, two, {"type": "http"}, nothing, drop))
 
 
 if __name__ == "__main__":

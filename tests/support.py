@@ -56,11 +56,11 @@ class World:
     def guard(self, app: Any, *, only: Iterable[str] = PROVIDERS, **changes: Any) -> GateMiddleware:
         """The middleware around ``app``, on the frozen clock; the app answers the health checks itself."""
         made = self.assembly(only=only, **{"exempt_paths": ("/livez", "/readyz"), **changes})
-        return GateMiddleware(app, made.gate, made.transport, self.clock)
+        return GateMiddleware(app, made.front)
 
     async def aclose(self) -> None:
         for made in self._made:
-            await made.gate.aclose()
+            await made.aclose()
 
 
 class Door:
@@ -146,7 +146,7 @@ def a_scope(kind: str = "http", *, headers: Pairs = (), path: str = "/mcp", **mo
         pairs.insert(0, (b"host", b"127.0.0.1:8000"))
     base = {"type": kind, "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": ""}
     if kind == "http":
-        base |= {"method": "POST", "http_version": "1.1", "scheme": "http"}
+        base |= {"method": "POST", "http_version": "1.1", "scheme": "https"}
     return base | {"headers": pairs, "state": {}} | more
 
 

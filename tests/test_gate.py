@@ -15,16 +15,20 @@ from tests.support import Door, World, a_world, together
 from tenantry import TokenValidator
 from tenantry.adapters.memory import MemoryQuotaStore, OpenDirectory
 from tenantry.adapters.observers import LogObserver
+from tenantry.calls import CallPolicy
 from tenantry.core.matching import Presented, Routes
 from tenantry.core.policy import Policy
 from tenantry.core.quota import Quota
 from tenantry.core.tenancy import TenantRules
 from tenantry.devidp.github import checksummed
 from tenantry.errors import Forbidden, InternalFailure, OverQuota, Refusal, TokenInvalid, Unavailable
-from tenantry.gate import Gate, Request
+from tenantry.gate import Gate
 from tenantry.model import Claims, Credential, Identity, MCPUserContext, Tenant, VerifiedClaims
 from tenantry.observations import Admitted, InternalError, Refused
+from tenantry.providers.budget import Budgets
 from tenantry.quotas import Quotas
+from tenantry.request import Request
+from tenantry.strangers import Strangers
 from tenantry.testing import FrozenClock, Recorder
 from tenantry.verdicts import VerdictCache
 
@@ -408,6 +412,9 @@ def a_gate(
         directory=directory or OpenDirectory(TenantRules({})),
         policy=Policy(),
         quotas=Quotas(MemoryQuotaStore(clock), tenant=tenant, user=user),
+        strangers=Strangers(clock, None),
+        calls=CallPolicy(),
+        budgets=Budgets({}),
         verdicts=VerdictCache(clock, b"1", ttl=60, size=10),
         observe=seen,
     )
@@ -448,8 +455,9 @@ async def test_a_mistake_of_ours_is_logged_with_its_place_and_without_its_words(
     gate = a_gate(Fake(broken), LogObserver())
     with caplog.at_level(logging.DEBUG), pytest.raises(InternalFailure) as caught:
         await gate.admit(REQUEST)
-    (record,) = [record for record in caplog.records if record.name == "tenantry"]
+    record, refused = [record for record in caplog.records if record.name == "tenantry"]
     assert record.levelno == logging.ERROR
+    assert refused.getMessage() == "refused 500 internal_failure"
     assert "RuntimeError" in record.getMessage()
     assert __file__ in record.getMessage()
     assert "secret-of-the-caller" not in caplog.text
@@ -518,7 +526,7 @@ async def test_over_quota_is_429_with_the_seconds_to_wait_and_the_limit(whose: A
     with pytest.raises(OverQuota) as caught:
         await gate.admit(REQUEST)
     assert (caught.value.status, caught.value.retry_after) == (429, 30)
-    assert caught.value.quota == (whose, 2, 60)
+    assert [limit[:4] for limit in caught.value.limits] == [(whose, 2, 60, 0)]
 
 
 async def test_a_user_over_quota_does_not_spend_what_the_tenant_shares() -> None:
@@ -543,12 +551,12 @@ async def test_100_concurrent_requests_against_a_quota_of_10_let_exactly_10_pass
     assert sum(not isinstance(result, Exception) for result in results) == 10
 
 
-async def test_every_request_is_observed_once() -> None:
+async def test_a_credential_is_told_of_when_it_is_new_and_a_refusal_each_time() -> None:
     seen = Recorder()
     gate = a_gate(Fake(claims), seen)
-    await together(3, lambda: gate.admit(REQUEST))
     await gate.admit(REQUEST)
-    assert [admitted.cached for admitted in seen.of(Admitted)] == [False, False, False, True]
+    await gate.admit(REQUEST)
+    assert [admitted.user.user_id for admitted in seen.of(Admitted)] == ["google:1"]
     with pytest.raises(Refusal):
         await gate.admit(Request({}))
     assert [refused.reason for refused in seen.of(Refused)] == ["credential_missing"]

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal, NamedTuple
 
+from .limits import Limit
+
 
 class ConfigurationError(Exception):
     """A setting is missing, malformed or unsafe. ``str(error)`` is one sentence an operator can act on."""
@@ -36,6 +38,14 @@ REASONS: dict[str, Reason] = {
     "credential_duplicate": Reason("Send exactly one credential", "Two credentials arrived in one request."),
     "token_in_query": Reason("A token must not be sent in the query string"),
     "header_duplicate": Reason("A header that may appear once appeared twice"),
+    "body_malformed": Reason("The request body is not acceptable", "One JSON-RPC message, read strictly, is expected."),
+    "body_incomplete": Reason("The request body is not complete"),
+    "batch_forbidden": Reason("A message of the batch is not allowed", "Send it alone to hear why."),
+    "headers_disagree": Reason("The request headers and the body do not agree"),
+    # 413, 415
+    "body_too_large": Reason("The request body is too large", "See MCP_HTTP_MAX_BODY."),
+    "body_type_refused": Reason("The request body is not of type application/json"),
+    "body_encoding_refused": Reason("A compressed or re-encoded request body is not accepted"),
     # 401, form
     "scheme_unsupported": Reason("Only the Bearer scheme is supported"),
     "placeholder_sent": Reason(
@@ -101,10 +111,20 @@ REASONS: dict[str, Reason] = {
         "This account may not use this server",
         "The tenant derived for this caller is a name that MCP_HTTP_TENANT_MAPPING gives to somebody else.",
     ),
+    "call_not_allowed": Reason("This account may not make this call", "The policy: tenantry policy test shows why."),
+    "csrf_refused": Reason("The form was not sent from this site"),
     "origin_not_allowed": Reason("This origin may not use this server", "See MCP_HTTP_ALLOWED_ORIGINS."),
     # 421
     "host_not_allowed": Reason("This host is not served here", "See MCP_HTTP_ALLOWED_HOSTS."),
+    # 426
+    "https_required": Reason(
+        "This server is used over https only",
+        "Behind a proxy that ends TLS name its address in MCP_HTTP_TRUSTED_PROXIES; MCP_HTTP_REQUIRE_HTTPS=false "
+        "serves plain http.",
+    ),
     # 429
+    "address_quota": Reason("Too many requests", "See MCP_HTTP_RATE_LIMIT_ANONYMOUS."),
+    "api_key_quota": Reason("Too many requests", "See MCP_HTTP_RATE_LIMIT_API_KEY."),
     "tenant_quota": Reason("Too many requests", "See MCP_HTTP_RATE_LIMIT_TENANT."),
     "user_quota": Reason("Too many requests", "See MCP_HTTP_RATE_LIMIT_USER."),
     # 503
@@ -125,6 +145,16 @@ REASONS: dict[str, Reason] = {
     ),
     "tenant_moving": Reason("The data of this account is being moved"),
     "server_misconfigured": Reason("This server is not configured completely", "The log says what is missing."),
+    "provider_budget": Reason(
+        "The identity provider limits requests",
+        "Little is left of what the provider grants this server; callers that it knows go on.",
+    ),
+    "quota_unavailable": Reason(
+        "A store that this request needs cannot be reached", "The quota store. See MCP_HTTP_RATE_LIMIT_ON_ERROR."
+    ),
+    "audit_unavailable": Reason(
+        "A store that this request needs cannot be reached", "The audit. See MCP_HTTP_AUDIT_ON_ERROR."
+    ),
     "store_unavailable": Reason("A store that this request needs cannot be reached"),
     # 500
     "internal_failure": Reason("The request could not be processed"),
@@ -138,7 +168,8 @@ class Refusal(Exception):
 
     ``status`` HTTP status; ``error`` the code of the body; ``challenge`` whether WWW-Authenticate is sent
     ("plain": without an error code); ``retry_after`` whole seconds or None; ``detail`` words of ours that make
-    the hint concrete, for the log and for development answers, never taken from a token.
+    the hint concrete, for the log and for development answers, never taken from a token. ``provider`` is who judged,
+    where it came that far; ``counted`` whether it has been held against the address it came from.
     """
 
     status: ClassVar[int] = 500
@@ -159,16 +190,46 @@ class Refusal(Exception):
         self.detail = detail
         self.retry_after = None if retry_after is None else max(1, int(-(-retry_after // 1)))
         self.scopes = scopes
+        self.provider: str | None = None
+        self.counted = False
 
     def again(self) -> Refusal:
         """The same refusal without a traceback, to be raised for another caller."""
-        return type(self)(self.reason, detail=self.detail, retry_after=self.retry_after, scopes=self.scopes)
+        refusal = type(self)(self.reason)
+        refusal.__dict__.update(self.__dict__)
+        return refusal
 
 
 class RequestInvalid(Refusal):
     """400: more than one credential, or a request that says two things at once."""
 
     status, error, challenge = 400, "invalid_request", "error"
+
+
+class HeadersDisagree(RequestInvalid):
+    """400: ``Mcp-Method``, ``Mcp-Name`` or the version say something else than the body (MCP transports 2026-07-28).
+    The body is the JSON-RPC error of that code, for ``rpc_id``."""
+
+    rpc_code: ClassVar[int] = -32020
+    rpc_id: str | int | None = None
+
+
+class PayloadTooLarge(Refusal):
+    """413 (RFC 9110 section 15.5.14)."""
+
+    status, error = 413, "invalid_request"
+
+
+class UnsupportedMediaType(Refusal):
+    """415 (RFC 9110 section 15.5.16)."""
+
+    status, error = 415, "invalid_request"
+
+
+class UpgradeRequired(Refusal):
+    """426 (RFC 9110 section 15.5.22): plain http where only https is served."""
+
+    status, error = 426, "https_required"
 
 
 class CredentialMissing(Refusal):
@@ -202,10 +263,10 @@ class Misdirected(Refusal):
 
 
 class OverQuota(Refusal):
-    """429 (RFC 6585 section 4), with ``retry_after``. ``quota`` is (name, requests, seconds) of the limit hit."""
+    """429 (RFC 6585 section 4), with ``retry_after``. ``limits`` are the caller's quotas as they stand."""
 
     status, error = 429, "too_many_requests"
-    quota: tuple[str, int, float] | None = None
+    limits: tuple[Limit, ...] = ()
 
 
 class Unavailable(Refusal):

@@ -6,26 +6,99 @@ No field ever holds a credential, and none holds text taken from a token that wa
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from .errors import Refusal
+from .model import MCPUserContext
+
+
+class About(NamedTuple):
+    """Which request it was. ``address``: the client's, as far as it can be trusted; ``trace_id``: 32 hex digits of
+    ``traceparent``; ``method`` and ``name``: what was asked for ("tools/call", the tool), where somebody read it."""
+
+    request_id: str
+    address: str | None = None
+    trace_id: str | None = None
+    method: str | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A request was let in; ``cached`` says whether the proof came from the cache."""
+    """A credential that was not known here yet was verified and let in. Later requests with it are only ``Called``."""
 
-    user_id: str
-    tenant_id: str
-    provider: str
-    cached: bool
+    user: MCPUserContext
+    about: About | None
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A request that was let in has been answered. ``user`` is None for an anonymous method; ``seconds`` is the time
+    from its arrival to the end of its answer. There is one for each such request."""
+
+    user: MCPUserContext | None
+    about: About
+    status: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A request was not let in."""
+    """A request was not let in. ``provider`` and ``user`` as far as they were known by then."""
 
     status: int
     reason: str
     detail: str | None
     hint: str | None
+    about: About | None = None
+    provider: str | None = None
+    user: MCPUserContext | None = None
+
+    @classmethod
+    def of(cls, refusal: Refusal, about: About | None = None, user: MCPUserContext | None = None) -> Refused:
+        provider = refusal.provider if user is None else user.provider
+        return cls(refusal.status, refusal.reason, refusal.detail, refusal.hint, about, provider, user)
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaUnchecked:
+    """The quota store could not be asked; ``let_in`` says what became of the request."""
+
+    store: str
+    let_in: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetLow:
+    """Of the requests that a provider grants this server, few are left until ``reset`` (seconds since the epoch)."""
+
+    provider: str
+    remaining: int
+    limit: int
+    reset: float
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationLoaded:
+    """Settings are in force: at start, or anew. ``version`` is 16 hex digits of a digest of all of them."""
+
+    version: str
+    reloaded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationRefused:
+    """A new configuration was not taken; the old one goes on. ``problem`` is the operator's sentence."""
+
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventsDropped:
+    """A sink could not keep up or failed: ``count`` events have not been written to it."""
+
+    sink: str
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +174,13 @@ class InternalError:
 
 Observation = (
     Admitted
+    | Called
     | Refused
+    | QuotaUnchecked
+    | BudgetLow
+    | ConfigurationLoaded
+    | ConfigurationRefused
+    | EventsDropped
     | ProviderCalled
     | ProviderFailed
     | Misconfigured

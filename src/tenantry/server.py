@@ -6,17 +6,18 @@ own observations say who came. Forwarded headers are not believed, and nothing t
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import logging
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
 
 from .errors import ConfigurationError
+from .logs import configure
 from .middleware import TenantryMiddleware
 from .settings import Settings
 
@@ -33,20 +34,21 @@ _BANNER = """\
 """
 
 
-def serve(app: Any, settings: Settings) -> None:
+def serve(app: Any, settings: Settings, read: Callable[[], Settings] | None = None) -> None:
     """Serve ``app`` inside ``TenantryMiddleware`` until SIGINT or SIGTERM, then finish in good order.
 
     Belongs to the main thread. Raises ``ConfigurationError`` for an address that cannot be had, for settings
-    that the gate refuses, and for an app that does not start.
+    that the gate refuses, and for an app that does not start. SIGHUP takes what ``read`` then says in the place of
+    ``settings``.
     """
     if isinstance(app, TenantryMiddleware):
         raise ConfigurationError("The app is wrapped in TenantryMiddleware already: name the app inside it.")
-    logging.basicConfig(
-        level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    configure(settings)
     with contextlib.closing(listen(settings.host, settings.port)) as listener:
-        settings = settings.model_copy(update={"port": listener.getsockname()[1]})
-        gated = TenantryMiddleware(app, settings=settings)
+        port = {"port": listener.getsockname()[1]}
+        settings = settings.model_copy(update=port)
+        reread = None if read is None else (lambda: read().model_copy(update=port))
+        gated = TenantryMiddleware(app, settings=settings, read=reread)
         server = _Server(_config(gated, settings), gated, _ready_words(settings))
         with _stopping(server):
             _run(server, listener)
@@ -83,6 +85,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        with contextlib.suppress(NotImplementedError, AttributeError):  # Windows has no such signal
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._gated.reload)
         if self.started:
             sys.stderr.write(self._ready)
             sys.stderr.flush()

@@ -43,12 +43,7 @@ _EMPTY = "is set but empty: give it a value or unset it"
 
 # Part of the agreed vocabulary, refused until this version can honour them: a setting that is read and ignored
 # is a wall that is not there.
-_NOT_YET = frozenset(
-    PREFIX + name
-    for name in """OIDC_PROVIDERS INTROSPECTION_PROVIDERS TOOL_PERMISSIONS ANONYMOUS_METHODS RATE_LIMIT_ANONYMOUS
-    RATE_LIMIT_STORE RATE_LIMIT_ON_ERROR TRUSTED_PROXIES HSTS_MAX_AGE AUDIT_SINKS AUDIT_ON_ERROR AUDIT_EMAIL
-    AUDIT_HMAC_KEY METRICS OUTAGE_GRACE MAX_BODY""".split()
-)
+_NOT_YET = frozenset(PREFIX + name for name in "OIDC_PROVIDERS INTROSPECTION_PROVIDERS OUTAGE_GRACE".split())
 
 
 def _split(value: Any) -> Any:
@@ -171,12 +166,22 @@ class Settings(BaseSettings):
 
     default_permissions: CommaList | None = None
     role_permissions: dict[str, tuple[str, ...]] | None = None
+    tool_permissions: dict[str, str | tuple[str, ...]] | None = None
+    policy_file: Path | None = None
+    anonymous_methods: CommaList | None = None
+    mcp_paths: CommaList | None = None
+    max_body: int = Field(4 * 1024 * 1024, ge=1024, le=256 * 1024 * 1024)
 
     token_cache_ttl: float = Field(300, ge=1, le=3600)
     token_cache_size: int = Field(10_000, ge=1, le=10_000_000)
     clock_skew: float = Field(30, ge=0, le=300)
     rate_limit_tenant: QuotaText = Quota(600, 60)
     rate_limit_user: QuotaText = None
+    rate_limit_api_key: QuotaText = None
+    rate_limit_anonymous: QuotaText = Quota(60, 60)
+    rate_limit_store: Literal["memory", "postgres", "redis"] = "memory"
+    rate_limit_on_error: Literal["closed", "open"] = "closed"
+    redis_url: SecretStr | None = Field(None, validation_alias=_both("REDIS_URL", "REDIS_URL"))
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535, validation_alias=_both("PORT", "PORT"))
@@ -186,6 +191,19 @@ class Settings(BaseSettings):
     allowed_hosts: CommaList | None = None
     allowed_origins: CommaList | None = None
     exempt_paths: CommaList | None = None
+    trusted_proxies: CommaList | None = None
+    require_https: bool | None = None
+    hsts_max_age: int = Field(63_072_000, ge=0, le=315_360_000)
+    hsts_preload: bool = True
+    security_headers: CommaList = ("csp", "nosniff", "frame", "referrer", "coop")
+
+    audit_sinks: CommaList | None = None
+    audit_on_error: Literal["closed", "open"] = "closed"
+    audit_email: Literal["hmac", "plain", "off"] = "hmac"
+    audit_users: Literal["pseudonym", "plain"] = "pseudonym"
+    audit_hmac_key: SecretStr | None = None
+    metrics: str = "off"
+    log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("*", mode="before")

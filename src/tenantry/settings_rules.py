@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from .core.policy import is_permission
 from .core.tenancy import check_tenant_id
 from .errors import ConfigurationError
+from .observations import InsecureSetting
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -143,3 +144,30 @@ def _check_policy(settings: Settings) -> None:
         for permission in permissions:
             if not is_permission(permission):
                 raise _refuse(name, f"holds {permission!r}: a permission has no blanks, quotes or backslashes.")
+
+
+def insecure(settings: Settings) -> list[InsecureSetting]:
+    """Every switch that weakens a check and is on."""
+    found = []
+    if settings.github_enabled and settings.github_binding == "none":
+        found.append(InsecureSetting("MCP_HTTP_GITHUB_BINDING=none", "GitHub tokens of any app sign in here"))
+    if settings.personal_domains == "shared":
+        found.append(
+            InsecureSetting("MCP_HTTP_PERSONAL_DOMAINS=shared", "everybody at a public mail domain shares one tenant")
+        )
+    if "*" in (*(settings.cors_origins or ()), *(settings.allowed_origins or ())):
+        found.append(InsecureSetting("MCP_HTTP_ALLOWED_ORIGINS=*", "any website may call with a token it has"))
+    if settings.require_https is False and not settings.development:
+        found.append(InsecureSetting("MCP_HTTP_REQUIRE_HTTPS=false", "tokens may travel in the clear"))
+    if settings.rate_limit_on_error == "open":
+        meaning = "while the quota store is out of reach nothing is limited"
+        found.append(InsecureSetting("MCP_HTTP_RATE_LIMIT_ON_ERROR=open", meaning))
+    if settings.audit_sinks and settings.audit_on_error == "open":
+        found.append(InsecureSetting("MCP_HTTP_AUDIT_ON_ERROR=open", "requests go on while nobody can write them down"))
+    for name in ("auth0_tenant_from_email", "github_tenant_from_email"):
+        if getattr(settings, name):
+            meaning = "whoever could once read mail at a domain is in its tenant"
+            found.append(InsecureSetting(f"MCP_HTTP_{name.upper()}=true", meaning))
+    if settings.development:
+        found.append(InsecureSetting("MCP_HTTP_ENVIRONMENT=development", "for loopback use only"))
+    return found

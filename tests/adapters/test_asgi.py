@@ -199,7 +199,7 @@ async def test_the_lifespan_is_the_app_s_and_closes_what_is_ours(world: World) -
     async def close() -> None:
         said.append("closed")
 
-    guarded = GateMiddleware(inner, made.gate, made.transport, world.clock, close=close)
+    guarded = GateMiddleware(inner, made.front, close=close)
     async with a_client(guarded, lifespan="on") as client:
         assert said == ["up"]
         assert (await client.post("/mcp", headers={"x-api-key": KEY})).text == "the appacme"

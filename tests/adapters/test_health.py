@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ def served(world: World) -> Callable[..., Any]:
         made = world.assembly(api_keys={KEY: {"name": "ci"}}, **changes)
         health = Health({"database": check} if check else {}, world.clock, seen.append)
         app = Echo()
-        return GateMiddleware(app, made.gate, made.transport, world.clock, health=health), app, seen
+        return GateMiddleware(app, replace(made.front, health=health)), app, seen
 
     return make
 

@@ -12,10 +12,10 @@ from tenantry.core import base64url
 from tenantry.core.apikeys import compose_key
 from tenantry.devidp import OMIT
 from tenantry.errors import Refusal
-from tenantry.gate import Request
 from tenantry.model import Credential, MCPUserContext
 from tenantry.observations import InternalError
 from tenantry.ports import HttpResponse
+from tenantry.request import Request
 from tenantry.settings import Settings
 from tenantry.testing import NOW, FakeFetch, FrozenClock, Recorder, TokenMint
 
@@ -102,6 +102,7 @@ class Entrance:
             "github_client_secret": "0123456789abcdef0123456789abcdef01234567",
             "api_key": API_KEY,
             "rate_limit_tenant": "off",
+            "rate_limit_anonymous": "off",  # attacks come by the hundred
         }
         self.gate = assemble(Settings(**(values | settings)), Outside(self.clock, self.fetch, self.seen)).gate
         self._runner = asyncio.Runner()

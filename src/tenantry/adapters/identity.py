@@ -26,8 +26,11 @@ class _Host(NamedTuple):
     variable: ContextVar[Any]
 
 
-def publish(scope: Scope, user: MCPUserContext) -> tuple[Scope, Callable[[], None]]:
-    """(the scope for the app, a function that takes everything back). The caller's own scope is not touched."""
+def publish(scope: Scope, user: MCPUserContext | None) -> tuple[Scope, Callable[[], None]]:
+    """(the scope for the app, a function that takes everything back). The caller's own scope is not touched. None is
+    an anonymous caller: whatever says otherwise is taken out."""
+    if user is None:
+        return _nobody(scope)
     state = {**(scope.get("state") or {}), "user": user}
     ours = user_variable.set(user)
     if "mcp" not in sys.modules:  # an app that speaks MCP has imported it; nobody else pays for the import
@@ -41,6 +44,20 @@ def publish(scope: Scope, user: MCPUserContext) -> tuple[Scope, Callable[[], Non
         user_variable.reset(ours)
 
     return {**scope, "state": state, "user": theirs, "auth": host.credentials(user.permissions)}, take_back
+
+
+def _nobody(scope: Scope) -> tuple[Scope, Callable[[], None]]:
+    tokens = [(user_variable, user_variable.set(None))]
+    if "mcp" in sys.modules:
+        tokens.append((_host().variable, _host().variable.set(None)))
+
+    def take_back() -> None:
+        for variable, token in tokens:
+            variable.reset(token)
+
+    state = {name: value for name, value in (scope.get("state") or {}).items() if name != "user"}
+    rest = {name: value for name, value in scope.items() if name not in ("user", "auth")}
+    return {**rest, "state": state}, take_back
 
 
 @cache

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 
 from ..core.challenge import body, challenge
 from ..core.metadata import metadata_document, metadata_paths, metadata_url
 from ..errors import Forbidden, Misdirected, OverQuota, Refusal
+from ..limits import Limit
 
 Header = tuple[bytes, bytes]
 
@@ -26,7 +27,7 @@ _ALLOW_HEADERS = (
 )
 # Mcp-Param-*: named by the tool, so allowed by prefix; a token (RFC 9110 section 5.6.2), for it is echoed.
 _PARAMETER = re.compile(r"mcp-param-[!#$%&'*+.^_`|~0-9a-z-]+")
-_EXPOSE = b"WWW-Authenticate, Mcp-Session-Id, Retry-After, RateLimit, RateLimit-Policy"
+_EXPOSE = b"WWW-Authenticate, Mcp-Session-Id, Retry-After, RateLimit, RateLimit-Policy, X-Request-ID"
 _PREFLIGHT_AGE = b"600"
 _METADATA_AGE = b"public, max-age=3600"
 
@@ -64,6 +65,11 @@ class Transport:
             metadata, url = dict.fromkeys(metadata_paths(self.resource), document), metadata_url(self.resource)
         object.__setattr__(self, "metadata", metadata)
         object.__setattr__(self, "_metadata_url", url)
+
+    @property
+    def oauth(self) -> bool:
+        """Whether a client can get a token by signing in."""
+        return self.resource is not None
 
     def check(self, headers: Mapping[bytes, bytes]) -> None:
         """Raise ``Misdirected`` or ``Forbidden`` for a Host or Origin that is not ours (DNS rebinding)."""
@@ -121,9 +127,9 @@ class Transport:
             return Answer(405, [*headers, (b"allow", b"GET, HEAD, OPTIONS")], b'{"error": "method_not_allowed"}')
         return Answer(200, [*headers, (b"cache-control", _METADATA_AGE)], document)
 
-    def refusal(self, refusal: Refusal, headers: Mapping[bytes, bytes]) -> Answer:
+    def refusal(self, refusal: Refusal, headers: Mapping[bytes, bytes], request_id: str) -> Answer:
         """What a refused caller sees (design: "Answers"). Never a word taken from a token."""
-        answer = body(refusal, secrets.token_hex(8), development=self.development)
+        answer = body(refusal, request_id, development=self.development)
         media_type = b"application/json"
         fields: list[Header] = [(b"cache-control", b"no-store"), *self.cors(headers)]
         words = challenge(refusal, self._metadata_url, self.scopes)
@@ -134,7 +140,7 @@ class Transport:
         if isinstance(refusal, OverQuota):
             media_type = b"application/problem+json"
             answer = _problem(refusal, answer)
-            fields += _rate_limit(refusal)
+            fields += limit_headers(refusal.limits)
         return Answer(refusal.status, [(b"content-type", media_type), *fields], answer)
 
 
@@ -144,12 +150,10 @@ def _problem(refusal: Refusal, answer: bytes) -> bytes:
     return json.dumps(members | json.loads(answer)).encode()
 
 
-def _rate_limit(refusal: OverQuota) -> list[Header]:
-    """draft-ietf-httpapi-ratelimit-headers: what the limit is, and that nothing of it is left."""
-    if refusal.quota is None:
+def limit_headers(limits: Sequence[Limit]) -> list[Header]:
+    """What a caller may ask for and what is left of it (draft-ietf-httpapi-ratelimit-headers-11)."""
+    if not limits:
         return []
-    name, limit, window = refusal.quota
-    return [
-        (b"ratelimit-policy", f'"{name}";q={limit};w={window:.0f}'.encode()),
-        (b"ratelimit", f'"{name}";r=0;t={refusal.retry_after}'.encode()),
-    ]
+    policy = ", ".join([f'"{name}";q={units};w={window:.0f}' for name, units, window, _, _ in limits])
+    left = ", ".join([f'"{name}";r={remaining};t={ceil(reset)}' for name, _, _, remaining, reset in limits])
+    return [(b"ratelimit-policy", policy.encode()), (b"ratelimit", left.encode())]

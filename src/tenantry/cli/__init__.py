@@ -3,7 +3,7 @@
 Exit codes, for scripts:
 
     0    done; for ``demo``: every row came out as expected; for ``serve``: stopped in good order
-    1    a row or a check came out wrong; for ``migrate``: a tenant was left behind
+    1    a row or a check came out wrong; for ``migrate``: a tenant was left behind; for ``policy test``: refused
     2    usage or configuration error, with its sentence on standard error
     130  interrupted before there was a result
 """
@@ -16,10 +16,19 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import ConfigurationError
-from . import demo, keys, migrate, serve, tenants, version
+from . import audit, demo, keys, migrate, policy, serve, tenants, version
 
 OK, WRONG, MISCONFIGURED, INTERRUPTED = 0, 1, 2, 130
-_COMMANDS = {"demo": demo, "serve": serve, "keys": keys, "migrate": migrate, "tenants": tenants, "version": version}
+_COMMANDS = {
+    "demo": demo,
+    "serve": serve,
+    "keys": keys,
+    "migrate": migrate,
+    "tenants": tenants,
+    "policy": policy,
+    "audit": audit,
+    "version": version,
+}
 _EPILOG = "Exit codes: 0 in order, 1 a row or a check came out wrong, 2 usage or configuration error, 130 interrupted."
 
 

@@ -6,7 +6,7 @@ import argparse
 import importlib
 import os
 import sys
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 from ..errors import ConfigurationError
@@ -28,8 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
     from ..settings import Settings
 
     said = {"host": arguments.host, "port": arguments.port}
-    settings = Settings(**{name: value for name, value in said.items() if value is not None})
-    serve(load_app(arguments.app, factory=arguments.factory), settings)
+    read = partial(Settings, **{name: value for name, value in said.items() if value is not None})
+    serve(load_app(arguments.app, factory=arguments.factory), read(), read)
     return 0
 
 

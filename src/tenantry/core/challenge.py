@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from ..errors import Refusal
+from ..errors import HeadersDisagree, Refusal
 
 
 def challenge(refusal: Refusal, metadata_url: str | None, scopes: Sequence[str]) -> str | None:
@@ -25,7 +25,11 @@ def challenge(refusal: Refusal, metadata_url: str | None, scopes: Sequence[str])
 
 
 def body(refusal: Refusal, request_id: str, *, development: bool) -> bytes:
-    """``{"error", "error_description", "request_id"}``; in development also ``reason`` and ``hint``."""
+    """``{"error", "error_description", "request_id"}``; in development also ``reason`` and ``hint``. A JSON-RPC error
+    where MCP asks for one."""
+    if isinstance(refusal, HeadersDisagree):
+        error = {"code": refusal.rpc_code, "message": refusal.description, "data": {"request_id": request_id}}
+        return json.dumps({"jsonrpc": "2.0", "id": refusal.rpc_id, "error": error}).encode()
     words = {"error": refusal.error, "error_description": refusal.description, "request_id": request_id}
     if development:
         words["reason"] = refusal.reason

@@ -18,6 +18,7 @@ ONCE_ONLY = frozenset(
         b"host",
         b"origin",
         b"content-type",
+        b"content-encoding",
         b"content-length",
         b"mcp-protocol-version",
         b"mcp-method",
