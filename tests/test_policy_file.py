@@ -170,6 +170,7 @@ def test_a_mistake_in_tool_permissions_names_the_variable(given: dict[str, objec
 
 
 def test_two_sources_of_rules_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text("")
     with pytest.raises(ConfigurationError, match="both set"):
         load_rules(settings(tool_permissions={"a": "b"}, policy_file=tmp_path / "x.toml"))
 

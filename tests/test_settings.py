@@ -766,3 +766,57 @@ async def test_the_key_of_the_environment_lets_its_holder_in(env: Set) -> None:
 def test_an_exempt_path_that_opens_the_server_to_everybody_is_refused(paths: str) -> None:
     with pytest.raises(ConfigurationError, match="MCP_HTTP_EXEMPT_PATHS"):
         Settings(environment="production", public_url="https://mcp.example.com/mcp", api_key=KEY, exempt_paths=paths)
+
+
+# --- What a review asks for -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ({"RATE_LIMIT_STORE": "redis"}, ("RATE_LIMIT_STORE", "REDIS_URL")),
+        ({"RATE_LIMIT_STORE": "postgres"}, ("RATE_LIMIT_STORE", "DATABASE_CONNECTION_STRING")),
+        ({"MCP_PATHS": "mcp"}, ("MCP_PATHS", "slash")),
+        ({"MAX_BODY": "10"}, ("MAX_BODY",)),
+        ({"RATE_LIMIT_ANONYMOUS": "0/60"}, ("RATE_LIMIT_ANONYMOUS",)),
+        ({"HSTS_MAX_AGE": "-1"}, ("HSTS_MAX_AGE",)),
+        ({"TRUSTED_PROXIES": "0.0.0.0/0"}, ("TRUSTED_PROXIES", "everybody")),
+        ({"SECURITY_HEADERS": "cps"}, ("SECURITY_HEADERS", "csp")),
+        ({"METRICS": "everywhere"}, ("METRICS",)),
+        ({"AUDIT_SINKS": "file:/nowhere/at/all/audit.jsonl"}, ("AUDIT_SINKS", "folder")),
+        ({"AUDIT_SINKS": "postgres"}, ("AUDIT_SINKS", "DATABASE_CONNECTION_STRING")),
+        ({"AUDIT_SINKS": "stdout"}, ("AUDIT_HMAC_KEY",)),
+        ({"AUDIT_SINKS": "stdout", "AUDIT_HMAC_KEY": "short"}, ("AUDIT_HMAC_KEY", "32")),
+        ({"POLICY_FILE": "/nowhere/policy.toml"}, ("POLICY_FILE", "/nowhere/policy.toml")),
+        ({"TOOL_PERMISSIONS": '{"add": []}'}, ("TOOL_PERMISSIONS", "add")),
+        ({"TOOL_PERMISSIONS": '{"add": "a b"}'}, ("TOOL_PERMISSIONS", "add")),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_what_cannot_be_meant_is_refused_at_start_with_its_name(
+    env: Set, values: dict[str, str], names: tuple[str, ...]
+) -> None:
+    env(PROD, **values)
+    with pytest.raises(ConfigurationError) as caught:
+        assembled()
+    for name in names:
+        assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("REQUIRE_HTTPS", "false"), ("RATE_LIMIT_ON_ERROR", "open"), ("AUDIT_ON_ERROR", "open")],
+)
+def test_a_switch_that_weakens_a_check_is_told_at_start(env: Set, tmp_path: Path, name: str, value: str) -> None:
+    env(PROD, AUDIT_SINKS=f"file:{tmp_path}/audit.jsonl", **{name: value})
+    seen = Recorder()
+    assemble(Settings(), Outside(FrozenClock(), FakeFetch(), seen))
+    assert f"MCP_HTTP_{name}={value}" in [warning.variable for warning in seen.of(InsecureSetting)]
+
+
+def test_a_rule_that_weighs_more_than_a_limit_holds_is_refused(env: Set, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[[rule]]\ntool = "add"\npublic = true\nweight = 50\n')
+    env(PROD, POLICY_FILE=str(policy), RATE_LIMIT_USER="20/60")
+    with pytest.raises(ConfigurationError, match="weight 50"):
+        assembled()

@@ -27,6 +27,7 @@ def check(settings: Settings) -> None:
     _check_addresses(settings)
     _check_tenants(settings)
     _check_policy(settings)
+    _check_quotas(settings)
 
 
 def _check_providers(settings: Settings) -> None:
@@ -71,6 +72,9 @@ def _check_addresses(settings: Settings) -> None:
 
 def _check_exempt(settings: Settings) -> None:
     endpoint = urlsplit(settings.resource).path.rstrip("/")
+    for path in settings.mcp_paths or ():
+        if not path.startswith("/"):
+            raise _refuse("MCP_PATHS", f"holds {path!r}: a path begins with a slash.")
     for path in settings.exempt_paths or ():
         if not path.startswith("/"):
             raise _refuse("EXEMPT_PATHS", f"holds {path!r}: a path begins with a slash.")
@@ -81,7 +85,7 @@ def _check_exempt(settings: Settings) -> None:
 def _check_files(settings: Settings) -> None:
     if (settings.tls_cert_path is None) != (settings.tls_key_path is None):
         raise _refuse("TLS_CERT_PATH", "and MCP_HTTP_TLS_KEY_PATH belong together: set both or neither.")
-    for name in ("tls_cert_path", "tls_key_path"):
+    for name in ("tls_cert_path", "tls_key_path", "policy_file"):
         path = getattr(settings, name)
         if path is not None and not path.is_file():
             raise _refuse(name.upper(), f"names {str(path)!r}, which is not a file.")
@@ -144,6 +148,13 @@ def _check_policy(settings: Settings) -> None:
         for permission in permissions:
             if not is_permission(permission):
                 raise _refuse(name, f"holds {permission!r}: a permission has no blanks, quotes or backslashes.")
+
+
+def _check_quotas(settings: Settings) -> None:
+    if settings.rate_limit_store == "redis" and settings.redis_url is None:
+        raise _refuse("RATE_LIMIT_STORE", "is redis: set MCP_HTTP_REDIS_URL (or REDIS_URL), like redis://host:6379/0.")
+    if settings.rate_limit_store == "postgres" and settings.database_connection_string is None:
+        raise _refuse("RATE_LIMIT_STORE", "is postgres: set MCP_HTTP_DATABASE_CONNECTION_STRING (or DATABASE_URL).")
 
 
 def insecure(settings: Settings) -> list[InsecureSetting]:

@@ -16,7 +16,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from tests.support import Reply, World, ask, bearer
+from tests.support import Reply, World, a_scope, ask, bearer
 
 from tenantry import current_user, require_permission
 from tenantry.adapters.answering import answering
@@ -379,3 +379,30 @@ async def test_the_head_of_an_answer_to_a_get_goes_out_at_once(behind: Behind) -
 
     await answering(app, {"method": "GET", "state": {}}, None, send, refuse=None)  # type: ignore[arg-type]
     assert began == ["http.response.start", True]
+
+
+async def test_the_head_of_a_stream_that_has_nothing_to_say_yet_goes_out_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenantry.adapters.answering.HEAD_SECONDS", 0.01)  # a second in earnest
+    begun = asyncio.Event()
+
+    async def silent(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": SSE})
+        await begun.wait()
+        await send({"type": "http.response.body", "body": b"data: x\n\n", "more_body": False})
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+        begun.set()
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    guard = world.guard(silent)
+    async with asyncio.timeout(20):
+        await guard(a_scope(headers=bearer(world.idp.google.id_token("ann"))), receive, send)
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    assert sent[1]["body"] == b"data: x\n\n"

@@ -153,9 +153,9 @@ async def test_the_database_is_out_from_the_first_refusal_to_the_first_caller_th
 
 async def test_a_key_is_used_once_an_hour(log: Path) -> None:
     program = caller(provider="api_key", subject="k1", email=None)
-    found = await written(log, *[Admitted(program, about())] * 3, call(1, program))
-    assert [row["event"] for row in found[1:]] == ["admitted", "key.used", "admitted", "admitted", "called"]
-    assert {row["user"] for row in found[1:]} == {"api_key:1"}
+    found = await written(log, *[call(number, program) for number in range(3)])
+    assert [row["event"] for row in found[1:]] == ["called", "key.used", "called", "called"]
+    assert {row["user"] for row in found[1:]} == {"apikey:1"}
 
 
 # --- What callers choose ----------------------------------------------------------------------------------------------

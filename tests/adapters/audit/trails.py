@@ -26,7 +26,8 @@ def settings(**values: Any) -> Settings:
 
 def caller(number: int = 1, tenant: str = "acme_com", **more: Any) -> MCPUserContext:
     values = {"provider": "google", "subject": str(number), "email": f"Person{number}@acme.example"} | more
-    return MCPUserContext(f"{values['provider']}:{number}", tenant_id=tenant, **values)
+    space = "apikey" if values["provider"] == "api_key" else values["provider"]
+    return MCPUserContext(f"{space}:{number}", tenant_id=tenant, **values)
 
 
 def about(number: int = 1, **more: Any) -> About:

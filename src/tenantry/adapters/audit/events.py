@@ -216,6 +216,8 @@ class Scribe:
             try:
                 if type(observation) is Called:
                     events.append(called(at, observation))
+                    if observation.user is not None and observation.user.provider == "api_key":
+                        events += self._key_used(at, observation.user)
                     if self._down:
                         events += self._let_in(at, at - observation.seconds)
                 else:
@@ -287,10 +289,15 @@ class Scribe:
 
     def _admitted(self, at: float, seen: Admitted) -> Sequence[Event]:
         who, about = self._who[id(seen.user)], "" if seen.about is None else self._about(seen.about)
-        events = [self._event(at, "admitted", f"{who.text}{about}", seen.user.tenant_id, who.word)]
-        if seen.user.provider == "api_key" and self._first_in_an_hour(seen.user.user_id, at):
-            events.append(self._event(at, "key.used", f"{who.text}{about}", seen.user.tenant_id, who.word))
-        return [*events, *(self._let_in(at, at) if self._down else ())]
+        event = self._event(at, "admitted", f"{who.text}{about}", seen.user.tenant_id, who.word)
+        return [event, *(self._let_in(at, at) if self._down else ())]
+
+    def _key_used(self, at: float, user: MCPUserContext) -> Sequence[Event]:
+        """Proofs of API keys are not kept, so that nobody is told when one is new."""
+        if not self._first_in_an_hour(user.user_id, at):
+            return ()
+        who = self._who[id(user)]
+        return [self._event(at, "key.used", who.text, user.tenant_id, who.word)]
 
     def _refused(self, at: float, seen: Refused) -> Sequence[Event]:
         who = None if seen.user is None else self._who[id(seen.user)]

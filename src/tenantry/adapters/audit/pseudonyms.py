@@ -17,7 +17,7 @@ from ...model import MCPUserContext
 from .chain import derived
 
 PERSONAL = "u___"  # a tenant of a person's own: a hash of the user id, which would name him (core/tenancy.py)
-_PROGRAMS = ("api_key:",)
+_PROGRAMS = ("apikey:",)
 
 
 class Keys(Protocol):
