@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.conftest import environment
+
+import tenantry
 
 SERVING = r"Serving on (http://127\.0\.0\.1:\d+/mcp) until Ctrl-C"
 
@@ -46,7 +51,8 @@ def report(tour: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 def test_every_row_came_out_as_expected(tour: subprocess.CompletedProcess[str], report: dict[str, Any]) -> None:
     assert tour.returncode == 0, tour.stderr
     assert report["ok"]
-    assert all(row["ok"] for row in report["callers"] + report["refusals"])
+    rows = [*report["callers"], *report["refusals"], *report["lists"], *report["answers"], report["audit"]]
+    assert [row["ok"] for row in rows] == [True] * 17
 
 
 def test_each_kind_of_credential_is_let_in(report: dict[str, Any]) -> None:
@@ -91,6 +97,41 @@ def test_refusals_have_their_status_and_error(report: dict[str, Any]) -> None:
 def test_an_outage_says_when_to_come_back(report: dict[str, Any]) -> None:
     outage = next(row for row in report["refusals"] if row["case"] == "provider down")
     assert int(outage["retry_after"]) > 0
+
+
+def test_two_callers_see_different_tools(report: dict[str, Any]) -> None:
+    assert {row["caller"]: (row["permissions"], row["tools"]) for row in report["lists"]} == {
+        "bob": (["notes:write"], ["whoami", "list_notes", "add_note"]),
+        "erin": (["notes:admin", "notes:write"], ["whoami", "list_notes", "add_note", "forget_notes"]),
+    }
+
+
+def test_a_missing_permission_is_a_403_that_says_which(report: dict[str, Any]) -> None:
+    bob, _ = report["answers"]
+    assert (bob["caller"], bob["tool"], bob["status"]) == ("bob", "forget_notes", 403)
+    challenge = bob["headers"]["www-authenticate"]
+    assert challenge.startswith("Bearer resource_metadata=")
+    assert 'scope="notes:admin", error="insufficient_scope"' in challenge
+
+
+def test_a_quota_that_is_used_up_is_a_429_that_says_when_to_come_back(report: dict[str, Any]) -> None:
+    _, janitor = report["answers"]
+    assert (janitor["caller"], janitor["status"], janitor["reason"]) == ("janitor", 429, "api_key_quota")
+    headers = janitor["headers"]
+    assert int(headers["retry-after"]) > 0
+    assert headers["ratelimit-policy"] == '"api_key";q=50;w=60'
+    assert re.fullmatch(r'"api_key";r=\d+;t=\d+', headers["ratelimit"])
+
+
+def test_the_audit_of_the_tour_is_whole_and_ends_with_its_last_request(report: dict[str, Any]) -> None:
+    audit = report["audit"]
+    assert (audit["findings"], audit["kept"]) == ([], False)
+    last = audit["events"][-1]
+    assert (last["event"], last["name"], last["status"]) == ("refused", "forget_notes", 429)
+
+
+def test_without_a_data_directory_the_audit_is_forgotten(report: dict[str, Any]) -> None:
+    assert not Path(report["audit"]["file"]).parent.exists()
 
 
 def test_a_taken_default_port_is_left_for_a_free_one(
@@ -138,6 +179,45 @@ def test_the_printed_curl_lines_work(start: Callable) -> None:
     for line in told["curl"]:
         done = subprocess.run(shlex.split(line), capture_output=True, text=True, timeout=20, check=True)
         assert json.loads(done.stdout)["result"]["isError"] is False
+    refused = subprocess.run(
+        shlex.split(told["curl_refused"]), capture_output=True, text=True, timeout=20, check=True
+    ).stdout
+    assert refused.startswith("HTTP/1.1 403 ")
+    assert 'scope="notes:admin"' in refused
+
+
+def test_the_audit_can_be_verified_while_the_demo_runs_and_a_changed_row_is_found(
+    start: Callable, folder: Path
+) -> None:
+    demo = start("demo", "--port", "0", "--json", "--data-dir", str(folder / "data"))
+    demo.until(SERVING)
+    audit = read_json(demo)["audit"]
+    assert verified(audit["verify"]) == (0, f"{audit['rows']} rows: whole.")
+    assert demo.stop(signal.SIGINT) == 0
+    kept = Path(audit["file"])
+    assert verified(audit["verify"])[0] == 0
+    kept.write_text(kept.read_text().replace('"reason":"token_expired"', '"reason":"token_excused"'))
+    assert verified(audit["verify"])[0] == 1
+
+
+def test_the_policy_is_read_again_when_it_changes(start: Callable, folder: Path) -> None:
+    """On a copy of the package, for the file is one of its own."""
+    sources = folder / "src"
+    shutil.copytree(Path(tenantry.__file__).parent, sources / "tenantry")
+    demo = start("demo", "--port", "0", "--json", PYTHONPATH=str(sources))
+    demo.until(SERVING)
+    told = read_json(demo)
+    policy = Path(told["policy"])
+    assert policy.is_relative_to(sources)
+    policy.write_text(
+        policy.read_text().replace(
+            'tool = "forget_notes"\npermissions = ["notes:admin"]',
+            'tool = "forget_notes"\npermissions = ["notes:write"]',
+        )
+    )
+    demo.until("in force \\(reloaded\\)")
+    done = subprocess.run(shlex.split(told["curl_refused"]), capture_output=True, text=True, timeout=20, check=True)
+    assert done.stdout.startswith("HTTP/1.1 200 ")
 
 
 def test_the_tables_fit_a_terminal_and_hold_what_to_paste(start: Callable) -> None:
@@ -176,7 +256,15 @@ def test_a_row_that_comes_out_wrong_is_marked_and_ends_with_1(start: Callable, r
     assert again.returncode == 1
     assert "! ann" in again.stdout
     assert "must not see 'a note by erin'" in again.stdout
-    assert "2 of 12 rows came out wrong." in again.stdout
+    assert "2 of 17 rows came out wrong." in again.stdout
+
+
+def verified(command: str) -> tuple[int, str]:
+    """The exit code of a printed command, and the last thing that it said."""
+    done = subprocess.run(
+        shlex.split(command), env=environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.returncode, done.stderr.splitlines()[-1]
 
 
 def read_json(demo: Any) -> dict[str, Any]:

@@ -28,24 +28,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--once", action="store_true", help="end after the tour; exit code 1 if a row came out wrong")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output in place of tables")
     parser.add_argument("--port", type=int, metavar="N", help="port on 127.0.0.1 (default 8080, or a free one)")
-    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep the database there (default: forget it)")
+    parser.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="keep database and audit there (default: forget them)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     _check_extra()
-    logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     return asyncio.run(_interruptible(_demo(arguments)))
 
 
 async def _demo(arguments: argparse.Namespace) -> int:
-    from ..demo import show, stack, tour
+    from ..demo import programs, show, stack, tables, tour
 
     async with stack.running(arguments.port, arguments.data_dir, _say) as running:
         report = await tour.tour(running, _say)
         if arguments.json:
-            _print(show.as_json(report))
+            _print(programs.as_json(report))
         else:
-            paint = show.painted if _colourful() else show.plain
+            paint = tables.painted if _colourful() else tables.plain
             _print(show.as_text(report, paint, serving=not arguments.once))
         if not arguments.once:
             await _serve_on(running.url)

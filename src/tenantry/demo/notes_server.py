@@ -1,6 +1,7 @@
 """A small MCP server, as anybody would write it: it knows its tools and nothing of tokens or tenants.
 
-The caller is ``current_user(ctx)``; the tenant's data is ``get_tenant_database(user.tenant_id)``.
+The caller is ``current_user(ctx)``; the tenant's data is ``get_tenant_database(user.tenant_id)``. Who may call which
+tool is said in ``policy.toml``.
 """
 
 from __future__ import annotations
@@ -12,20 +13,12 @@ from typing import Any
 from mcp.server.mcpserver import Context, MCPServer
 from starlette.applications import Starlette
 
-from tenantry import current_user
+from tenantry import current_user, whoami
 from tenantry.postgres import get_tenant_database
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+POLICY = Path(__file__).parent / "policy.toml"
 _MANY = 50
-
-
-@dataclass
-class Caller:
-    """Who the server thinks you are."""
-
-    user_id: str
-    provider: str
-    tenant_id: str
 
 
 @dataclass
@@ -44,10 +37,11 @@ class Notebook:
     notes: list[Note]
 
 
-async def whoami(ctx: Context[Any, Any]) -> Caller:
-    """Who you are to this server, and for which tenant."""
-    user = current_user(ctx)
-    return Caller(user.user_id, user.provider, user.tenant_id)
+@dataclass
+class Forgotten:
+    """How many notes there were."""
+
+    count: int
 
 
 async def add_note(text: str, ctx: Context[Any, Any]) -> Note:
@@ -68,10 +62,18 @@ async def list_notes(ctx: Context[Any, Any]) -> Notebook:
     return Notebook(schema, [Note(row["author"], row["text"]) for row in reversed(rows)])
 
 
+async def forget_notes(ctx: Context[Any, Any]) -> Forgotten:
+    """Delete all notes of your tenant."""
+    user = current_user(ctx)
+    database = await get_tenant_database(user.tenant_id)
+    gone = await database.fetch("delete from notes returning id")
+    return Forgotten(len(gone))
+
+
 def notes_app() -> Starlette:
     """The server as an ASGI app with its endpoint at ``/mcp``; without sessions, and answering in plain JSON, so
     that a single curl is a whole tool call on every protocol revision."""
     server = MCPServer("tenantry-demo", log_level="WARNING")
-    for tool in (whoami, add_note, list_notes):
+    for tool in (whoami, list_notes, add_note, forget_notes):
         server.add_tool(tool)
     return server.streamable_http_app(stateless_http=True, json_response=True)

@@ -8,6 +8,7 @@ import importlib.util
 import os
 import secrets
 import socket
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,17 +20,21 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from tenantry.adapters.postgres.configured import database_from
 from tenantry.core.apikeys import compose_key
+from tenantry.core.quota import Quota
 from tenantry.devidp import DevIdp, serve_on_loopback
 from tenantry.devidp.app import refuse_outside_development
 from tenantry.errors import ConfigurationError, Unavailable
+from tenantry.logs import configure
 from tenantry.middleware import TenantryMiddleware
 from tenantry.postgres import EmbeddedPostgres
 from tenantry.settings import ApiKeyEntry, Settings
 
-from .notes_server import MIGRATIONS, notes_app
+from .notes_server import MIGRATIONS, POLICY, notes_app
 
 DEFAULT_PORT = 8080
 API_KEY_TENANT = "build_robots"
+KEY_QUOTA = Quota(50, 60)  # the tour's own use of a key is a third of it
+EDITORS = "editor"  # the role whose holders may do more
 _DATABASE = ("MCP_HTTP_DATABASE_CONNECTION_STRING", "DATABASE_URL")
 _DIRECT = ("MCP_HTTP_DIRECT_DATABASE_URL", "DIRECT_DATABASE_URL")
 _NEEDS_EXTRA = "The demo needs the packages of its extra: pip install 'tenantry[demo]'"
@@ -39,11 +44,15 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """What is running. ``url`` is the MCP endpoint, ``api_key`` was made at start."""
+    """What is running. ``url`` is the MCP endpoint; ``ci_key`` and ``janitor_key`` were made at start; ``audit`` is the
+    file that the audit is written to, ``kept`` whether it outlives the demo."""
 
     url: str
     idp: DevIdp
-    api_key: str = field(repr=False)
+    ci_key: str = field(repr=False)
+    janitor_key: str = field(repr=False)
+    audit: Path
+    kept: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +93,31 @@ async def running(port: int | None, data_dir: Path | None, say: Say) -> AsyncIte
         await making_keys
         async with idp.serve():
             say(f"Development identity provider on {idp.base_url}: Google, Auth0 and GitHub, with made-up people.")
-            stack = Stack(f"{address}/mcp", idp, compose_key("demo", secrets.token_bytes(8), secrets.token_bytes(32)))
-            settings = _settings(stack, port, dsns)
-            await _check_database(settings)
-            app = TenantryMiddleware(notes_app(), settings=settings)
-            async with serve_on_loopback(app, port=port):
-                say(f"MCP server behind tenantry on {stack.url}.")
-                yield stack
+            with _folder(data_dir) as folder:
+                audit = folder / "audit.log"
+                stack = Stack(f"{address}/mcp", idp, _new_key(), _new_key(), audit, kept=data_dir is not None)
+                settings = _settings(stack, port, dsns)
+                configure(settings)
+                await _check_database(settings)
+                app = TenantryMiddleware(notes_app(), settings=settings)
+                async with serve_on_loopback(app, port=port):
+                    say(f"MCP server behind tenantry on {stack.url}.")
+                    yield stack
+
+
+@contextlib.contextmanager
+def _folder(data_dir: Path | None) -> Iterator[Path]:
+    """Where the audit is written: where the database is kept, or as long as it."""
+    if data_dir is not None:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        yield data_dir
+        return
+    with tempfile.TemporaryDirectory(prefix="tenantry-demo-") as name:
+        yield Path(name)
+
+
+def _new_key() -> str:
+    return compose_key("demo", secrets.token_bytes(8), secrets.token_bytes(32))
 
 
 def _make_keys(idp: DevIdp) -> None:
@@ -107,12 +134,20 @@ def _settings(stack: Stack, port: int, dsns: _Dsns) -> Settings:
     return DemoSettings(
         **providers,
         port=port,
-        api_keys={stack.api_key: ApiKeyEntry(name="ci", tenant_id=API_KEY_TENANT)},
+        api_keys={
+            stack.ci_key: ApiKeyEntry(name="ci", tenant_id=API_KEY_TENANT),
+            stack.janitor_key: ApiKeyEntry(name="janitor", tenant_id=API_KEY_TENANT, permissions=("notes:admin",)),
+        },
         database_connection_string=SecretStr(dsns.request),
         direct_database_url=SecretStr(dsns.direct) if dsns.direct else None,
         tenant_migrations=MIGRATIONS,
-        default_permissions=("notes:*",),
         tenant_provisioning="auto",
+        default_permissions=("notes:write",),
+        role_permissions={EDITORS: ("notes:admin",)},
+        policy_file=POLICY,
+        rate_limit_api_key=KEY_QUOTA,
+        audit_sinks=(f"file:{stack.audit.absolute()}",),
+        log_level="error",
     )
 
 
@@ -121,8 +156,8 @@ async def _database(data_dir: Path | None, say: Say) -> AsyncIterator[_Dsns]:
     """The database the environment names, else one of our own for as long as the block lasts."""
     named = _first_set(_DATABASE)
     if named is not None:
-        unused = f" (--data-dir {data_dir} is not used)" if data_dir else ""
-        say(f"Using the database that {named} names{unused}; the demo's tenant schemas stay in it.")
+        beside = f" ({data_dir} keeps the audit alone)" if data_dir else ""
+        say(f"Using the database that {named} names{beside}; the demo's tenant schemas stay in it.")
         direct = _first_set(_DIRECT)
         yield _Dsns(os.environ[named], os.environ[direct] if direct else None)
         return
