@@ -1,7 +1,7 @@
 """What is measured: the gate as it runs in production, and the bare application behind it.
 
-Production settings, one public host, Google configured, no rate limit, only errors logged, plain http. What Google would
-answer over HTTPS is handed in (``FakeFetch``): nothing here leaves the process.
+Production settings, one public host, Google configured, no rate limit, only errors logged, on plain http. What Google
+would answer over HTTPS is handed in (``FakeFetch``): nothing here leaves the process.
 """
 
 from __future__ import annotations

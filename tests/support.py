@@ -150,12 +150,12 @@ def a_scope(kind: str = "http", *, headers: Pairs = (), path: str = "/mcp", **mo
     return base | {"headers": pairs, "state": {}} | more
 
 
-async def ask(app: Any, *, headers: Pairs = (), path: str = "/mcp", **more: Any) -> Reply:
+async def ask(app: Any, *, headers: Pairs = (), path: str = "/mcp", body: bytes = b"", **more: Any) -> Reply:
     """One HTTP request by hand."""
     reply = Reply()
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message: Any) -> None:
         reply.messages.append(dict(message))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pydantic import SecretStr
+
 from .adapters.front import Front
 from .adapters.health import Health
 from .adapters.http import HttpFetch
@@ -88,6 +90,7 @@ def assemble(
     verdicts = parts.get("verdicts", version, lambda: _verdicts(settings, outside, budgets, version))
     quotas = _quotas(settings, database, outside, parts)
     rules = rules or _rules(settings)
+    anonymous = settings.rate_limit_anonymous
     _check_weights(rules, quotas)
     calls = CallPolicy(rules, settings.anonymous_methods or (), naming=audit is not None)
     gate = Gate(
@@ -96,7 +99,7 @@ def assemble(
         directory=_directory(settings, database),
         policy=_policy(settings),
         quotas=quotas,
-        strangers=Strangers(outside.clock, settings.rate_limit_anonymous),
+        strangers=parts.get("strangers", anonymous, lambda: Strangers(outside.clock, anonymous)),
         calls=calls,
         budgets=budgets,
         verdicts=verdicts,
@@ -119,7 +122,9 @@ def assemble(
     outside.tell(metrics, None if audit is None else audit.observe)
     for warning in insecure(settings):
         outside.observe(warning)
-    outside.observe(ConfigurationLoaded(version.hex()[:16], reloaded=before is not None))
+    policy = b"" if settings.policy_file is None else settings.policy_file.read_bytes()
+    loaded = hashlib.sha256(version + policy).hexdigest()[:16]
+    outside.observe(ConfigurationLoaded(loaded, reloaded=before is not None))
     return made
 
 
@@ -223,7 +228,7 @@ def _verdicts(settings: Settings, outside: Outside, budgets: Budgets, version: b
 
 
 def _version(settings: Settings) -> bytes:
-    """Changes with everything that a cached proof depends on, secrets included as digests."""
-    secrets = [settings.github_client_secret, settings.api_key]
-    text = settings.model_dump_json() + "".join(s.get_secret_value() if s else "-" for s in secrets)
-    return hashlib.sha256(text.encode()).digest()
+    """Changes with everything that a cached proof depends on, secrets included."""
+    values = [getattr(settings, name) for name in sorted(type(settings).model_fields)]
+    secrets = [value.get_secret_value() if isinstance(value, SecretStr) else "-" for value in values]
+    return hashlib.sha256("\0".join([settings.model_dump_json(), *secrets]).encode()).digest()

@@ -52,7 +52,7 @@ def front_from(
         tracing=Tracing(),
         metrics=metrics,
         resources=_resources(database),
-        mcp_paths=None if paths is None else frozenset(path.rstrip("/") for path in paths),
+        mcp_paths=None if paths is None else frozenset(path.rstrip("/").lower() for path in paths),
         max_body=settings.max_body,
     )
 

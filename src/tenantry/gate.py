@@ -82,14 +82,21 @@ class Gate:
         await self._directory.admit(tenant)
         limits = await self._quotas.spend(user)
         if self.calls.reads and (weight := await self.calls.weigh(request, user)) > 1:
-            limits = await self._quotas.spend(user, weight - 1)
+            limits = await self._quotas.spend(user, weight - 1, taken=1)
         if not cached and self.providers[user.provider].cacheable:
             self.observe(Admitted(user, request.about()))
         return Admission(user, tenant, cached, limits) if limits else admission
 
     async def _without_credential(self, request: Request) -> Anonymous:
-        weight = await self.calls.admit_anonymous(request)
-        return Anonymous(limits=self._strangers.charge(request, weight))
+        if not self.calls.anonymous:
+            raise CredentialMissing("credential_missing")
+        limits = self._strangers.charge(request)  # before the body is read, as for everybody
+        try:
+            weight = await self.calls.admit_anonymous(request)
+        except Refusal as refusal:
+            refusal.counted = True
+            raise
+        return Anonymous(limits=self._strangers.charge(request, weight - 1) if weight > 1 else limits)
 
     async def _prove(self, request: Request, credential: Credential, hint: str | None, key: bytes) -> VerifiedClaims:
         presented = match(credential, self._routes, hint)

@@ -139,4 +139,4 @@ def _refuse_unknown(place: str, table: Mapping[str, Any], known: Collection[str]
 
 def _meant(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, list(known), 1)
-    return f": did you mean {close[0]!r}?" if close else ""
+    return f": did you mean {close[0]!r}" if close else ""

@@ -32,9 +32,10 @@ class Quotas:
         self._observe = observe
         self.smallest = min((quota.limit for quota in (tenant, user, api_key) if quota), default=None)
 
-    async def spend(self, user: MCPUserContext, weight: int = 1) -> Sequence[Limit]:
-        """Take ``weight`` units from each of the caller's quotas. Raises ``OverQuota`` with the seconds to wait when
-        one is spent, and ``Unavailable`` when nobody can say."""
+    async def spend(self, user: MCPUserContext, weight: int = 1, *, taken: int = 0) -> Sequence[Limit]:
+        """Take ``weight`` units from each of the caller's quotas, beside those that the request has ``taken`` already.
+        Raises ``OverQuota`` with the seconds until all of them could be taken when a quota is spent, and
+        ``Unavailable`` when nobody can say."""
         limits = self._limits(user)
         if not limits:
             return ()
@@ -46,6 +47,9 @@ class Quotas:
             if self._open:
                 return ()
             raise
+        if standings[-1].wait and taken:  # they are gone, and a request that comes again takes them again
+            quota, last = limits[len(standings) - 1][2], standings[-1]
+            standings = [*standings[:-1], last._replace(wait=last.wait + taken * quota.window / quota.limit)]
         found = [limit_of(name, quota, at) for (name, _, quota), at in zip(limits, standings, strict=False)]
         if standings[-1].wait:
             raise over_quota(found[-1].name, standings[-1], found)

@@ -4,7 +4,7 @@ refused and the old one goes on.
 Read anew when a file that holds them changes (``MCP_HTTP_CONFIG_FILE``, ``MCP_HTTP_POLICY_FILE``), or when ``now`` is
 called (``tenantry serve``: SIGHUP). What did not change keeps its connections, fetched keys and counters
 (``parts.py``); what the old configuration alone used is closed when its last request has been answered. The address
-that is served, TLS files and the environment stay as they were at start.
+that is served, TLS files, the log and the environment stay as they were at start.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .core.rules import Rules
 
 LOOK_SECONDS = 1.0  # a file is looked at so often
-_AT_START_ONLY = ("environment", "host", "port", "tls_cert_path", "tls_key_path", "config_file")
+_AT_START_ONLY = ("environment", "host", "port", "tls_cert_path", "tls_key_path", "log_level", "log_format")
 
 
 class Reloader:

@@ -28,7 +28,7 @@ class Request:
         headers: dict[bytes, bytes],
         query: bytes = b"",
         *,
-        id: str = "-",  # noqa: A002 - it is the field's word
+        id: str = "-",
         address: str | None = None,
         pairs: Pairs = (),
         read: ReadCalls | None = None,

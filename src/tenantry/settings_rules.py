@@ -61,6 +61,7 @@ def _check_addresses(settings: Settings) -> None:
     if settings.public_url is not None:
         _check_url(settings, "PUBLIC_URL", settings.public_url)
     _check_exempt(settings)
+    _check_mcp_paths(settings)
     base = settings.google_base_url
     if base is not None and not (settings.development and is_loopback_url(base)):
         raise _refuse("GOOGLE_BASE_URL", "may be set in development only, to http://127.0.0.1:<port>.")
@@ -80,6 +81,20 @@ def _check_exempt(settings: Settings) -> None:
             raise _refuse("EXEMPT_PATHS", f"holds {path!r}: a path begins with a slash.")
         if path.rstrip("/") == endpoint:
             raise _refuse("EXEMPT_PATHS", f"holds {path!r}, the protected resource itself: anybody could call it.")
+
+
+def _check_mcp_paths(settings: Settings) -> None:
+    """A path that no request can have means a policy that is never asked."""
+    paths = [path.rstrip("/") for path in settings.mcp_paths or ()]
+    exempt = {path.rstrip("/") for path in settings.exempt_paths or ()}
+    for path in settings.mcp_paths or ():
+        if any(mark in path for mark in ("//", "/.", "\\", ";", "%", " ", "?", "#", "*", "{")):
+            raise _refuse("MCP_PATHS", f"holds {path!r}: give paths as they are, without patterns and escapes.")
+        if path.rstrip("/") in exempt:
+            raise _refuse("EXEMPT_PATHS", f"holds {path!r}, which is in MCP_HTTP_MCP_PATHS: anybody could call it.")
+    endpoint = urlsplit(settings.public_url or "").path.rstrip("/")
+    if paths and not any(endpoint.endswith(path) or path.endswith(endpoint) for path in paths):
+        raise _refuse("MCP_PATHS", f"lacks {endpoint} of MCP_HTTP_PUBLIC_URL: no rule would be asked there.")
 
 
 def _check_files(settings: Settings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from tenantry.testing import FakeFetch
 pytestmark = pytest.mark.anyio
 
 TOKENINFO = "https://oauth2.googleapis.com/tokeninfo"
+HEAVY = b'{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "heavy", "arguments": {}}}'
+JSON = [("content-type", "application/json"), ("content-length", str(len(HEAVY)))]
 HERE, THERE = ("203.0.113.7", 50_000), ("198.51.100.9", 50_000)
 KEY = "kJ8sQ2mVx7Lp0RtY5wZb3NcF6hGd9TaE"
 
@@ -176,3 +179,19 @@ async def test_one_user_who_floods_does_not_spend_what_his_tenant_shares(world: 
     statuses = [(await ask(guarded, headers=ann)).status for _ in range(40)]
     assert statuses.count(200) == 3
     assert [(await ask(guarded, headers=bob)).status for _ in range(3)] == [200, 200, 200]
+
+
+async def test_who_waits_as_long_as_he_is_told_gets_his_weighty_call_through(world: World, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[[rule]]\ntool = "heavy"\npermissions = ["use"]\nweight = 20\n')
+    keys = {KEY: {"name": "ci", "permissions": ["use"]}}
+    guarded = world.guard(Echo(), policy_file=policy, rate_limit_api_key="50/50", api_keys=keys)
+
+    async def call() -> Any:
+        return await ask(guarded, headers=[("x-api-key", KEY), *JSON], body=HEAVY)
+
+    assert [(await call()).status for _ in range(2)] == [200, 200]
+    refused = await call()
+    assert (refused.status, refused.headers["retry-after"]) == (429, "11")
+    world.clock.advance(float(refused.headers["retry-after"]))
+    assert (await call()).status == 200

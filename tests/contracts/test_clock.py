@@ -57,10 +57,8 @@ def _example(kind: str) -> Any:
 
 def examples() -> list[Any]:
     """One of each thing that can happen, with made-up fields."""
-    made = []
-    for kind in get_args(Observation):
-        made.append(kind(*(_example(str(field.type)) for field in dataclasses.fields(kind))))
-    return made
+    kinds = get_args(Observation)
+    return [kind(*(_example(str(field.type)) for field in dataclasses.fields(kind))) for kind in kinds]
 
 
 @pytest.mark.parametrize("observer", [LogObserver(), Recorder()])
