@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support import a_scope
 
-from tenantry.adapters.forwarded import Peer, Proxies, bucket_of
+from tenantry.adapters.forwarded import Peer, Proxies
 from tenantry.errors import ConfigurationError
 
 PROXY = "10.0.0.7"
@@ -137,31 +137,6 @@ def test_what_is_no_proxy_s_address_or_everybody_s_is_refused_by_name(entry: str
     with pytest.raises(ConfigurationError, match="MCP_HTTP_TRUSTED_PROXIES holds") as caught:
         Proxies([PROXY, entry])
     assert repr(entry) in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("address", "bucket"),
-    [
-        (None, "unknown"),
-        (CLIENT, CLIENT),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
-        ("2001:db8:1:3::", "2001:db8:1:3::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        (f"::ffff:{CLIENT}", CLIENT),
-        ("no:address", "unknown"),
-        ("testclient", "testclient"),
-    ],
-)
-def test_a_quota_is_kept_for_an_ipv4_address_and_for_an_ipv6_network(address: str | None, bucket: str) -> None:
-    assert bucket_of(address) == bucket
-
-
-@given(st.ip_addresses(v=6), st.integers(0, 2**64 - 1))
-def test_everybody_in_one_slash_64_has_one_bucket(address: Any, other: int) -> None:
-    assume(int(address) >> 64)  # there the IPv4 addresses are, each on its own
-    neighbour = type(address)((int(address) >> 64 << 64) | other)
-    assert bucket_of(str(neighbour)) == bucket_of(str(address))
 
 
 @given(st.lists(st.one_of(st.text(max_size=60), st.ip_addresses().map(str)), max_size=6), st.sampled_from([",", ", "]))

@@ -8,7 +8,6 @@ nearest hop saw comes last. Hops that are trusted are passed over; the first tha
 from __future__ import annotations
 
 import ipaddress
-import socket
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -158,22 +157,3 @@ def _refuse(entry: str, problem: str) -> ConfigurationError:
         f"MCP_HTTP_TRUSTED_PROXIES holds {entry!r}, which {problem}: list your proxies' own addresses or networks, "
         "like 10.0.0.0/8 or fd00::/8, and `unix` for one that connects through a unix socket."
     )
-
-
-def bucket_of(address: str | None) -> str:
-    """What the quota of an address is kept under: IPv4 whole, IPv6 by its /64, which is the least that one subscriber
-    gets (RFC 6177); "unknown" for none."""
-    if address is None:
-        return "unknown"
-    if ":" not in address:
-        return address
-    try:
-        packed = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
-    except OSError:
-        return "unknown"
-    if packed[:12] == _MAPPED_PREFIX:
-        return socket.inet_ntop(socket.AF_INET, packed[12:])
-    return socket.inet_ntop(socket.AF_INET6, packed[:8] + bytes(8)) + "/64"
-
-
-_MAPPED_PREFIX = bytes(10) + b"\xff\xff"
