@@ -3,6 +3,7 @@
 Stateless token validation and tenant routing for MCP servers over HTTP. Start reading at ``tenantry.gate``.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .context import current_user
@@ -13,6 +14,7 @@ from .tools import whoami
 from .validator import TokenValidator
 
 if TYPE_CHECKING:
+    from .core.rules import Rule, Rules
     from .middleware import TenantryMiddleware
     from .settings import Settings
 
@@ -21,6 +23,8 @@ __all__ = [
     "ConfigurationError",
     "MCPUserContext",
     "Refusal",
+    "Rule",
+    "Rules",
     "Settings",
     "TenantryMiddleware",
     "TokenValidator",
@@ -30,14 +34,11 @@ __all__ = [
 ]
 
 
+_ON_DEMAND = {"TenantryMiddleware": ".middleware", "Settings": ".settings", "Rule": ".core.rules", "Rules": ".core.rules"}
+
+
 def __getattr__(name: str) -> Any:
     """What costs an import is imported when somebody asks for it."""
-    if name == "TenantryMiddleware":
-        from .middleware import TenantryMiddleware
-
-        return TenantryMiddleware
-    if name == "Settings":
-        from .settings import Settings
-
-        return Settings
-    raise AttributeError(f"module 'tenantry' has no attribute {name!r}")
+    if name not in _ON_DEMAND:
+        raise AttributeError(f"module 'tenantry' has no attribute {name!r}")
+    return getattr(import_module(_ON_DEMAND[name], __name__), name)
