@@ -34,7 +34,12 @@ __all__ = [
 ]
 
 
-_ON_DEMAND = {"TenantryMiddleware": ".middleware", "Settings": ".settings", "Rule": ".core.rules", "Rules": ".core.rules"}
+_ON_DEMAND = {
+    "Rule": ".core.rules",
+    "Rules": ".core.rules",
+    "Settings": ".settings",
+    "TenantryMiddleware": ".middleware",
+}
 
 
 def __getattr__(name: str) -> Any:
