@@ -259,8 +259,8 @@ class Scribe:
         if what is None:
             if len(self._what) >= _KEPT:
                 self._what.clear()
-            what = self._what[method, name] = (
-                member("method", method and redact(method), 64) + member("name", name and redact(name))
+            what = self._what[method, name] = member("method", method and redact(method), 64) + member(
+                "name", name and redact(name)
             )
         where = "" if address is None else self._where.get(address)
         if where is None:
