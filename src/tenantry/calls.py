@@ -29,7 +29,12 @@ class CallPolicy:
         if "initialize" in self.anonymous:  # half of a handshake is none; it only says that the other half is done
             self.anonymous |= {"notifications/initialized"}
         self._naming = naming
-        self.reads = bool(rules or anonymous or naming)
+        self._deciding = bool(rules or anonymous)
+        self.reads = self._deciding or naming
+
+    def asks(self, request: Request) -> bool:
+        """Whether something may depend on what its body says."""
+        return self._deciding or self._must_name(request)
 
     async def weigh(self, request: Request, user: MCPUserContext) -> int:
         """How many units of quota the request is worth. Raises the ``Refusal`` that a rule decides."""

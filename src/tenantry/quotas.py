@@ -11,6 +11,8 @@ from .model import MCPUserContext
 from .observations import QuotaUnchecked
 from .ports import Observer, QuotaStore
 
+_new = tuple.__new__  # a NamedTuple's own constructor takes twice as long, and each request makes several
+
 
 class Quotas:
     """What each caller may ask for; None is no limit. ``on_error`` "open" lets everybody in while the store is out of
@@ -27,7 +29,10 @@ class Quotas:
         observe: Observer | None = None,
     ) -> None:
         self.store = store
-        self._tenant, self._user, self._api_key = tenant, user, api_key
+        # (whose, the quota, what of a caller names his bucket), in the order in which they are asked.
+        whose = (("api_key", api_key, "user_id"), ("user", user, "user_id"), ("tenant", tenant, "tenant_id"))
+        self._of_keys = [(name, quota, owner) for name, quota, owner in whose if quota is not None]
+        self._of_people = [kind for kind in self._of_keys if kind[0] != "api_key"]
         self._open = on_error == "open"
         self._observe = observe
         self.smallest = min((quota.limit for quota in (tenant, user, api_key) if quota), default=None)
@@ -36,11 +41,14 @@ class Quotas:
         """Take ``weight`` units from each of the caller's quotas, beside those that the request has ``taken`` already.
         Raises ``OverQuota`` with the seconds until all of them could be taken when a quota is spent, and
         ``Unavailable`` when nobody can say."""
-        limits = self._limits(user)
-        if not limits:
+        kinds = self._of_keys if user.provider == "api_key" else self._of_people
+        if not kinds:
             return ()
+        charges: list[Charge] = []
+        for name, quota, owner in kinds:
+            charges.append(_new(Charge, (f"{name}:{getattr(user, owner)}", quota, weight)))
         try:
-            standings = await self.store.spend([Charge(key, quota, weight) for _, key, quota in limits])
+            standings = await self.store.spend(charges)
         except Unavailable:
             if self._observe is not None:
                 self._observe(QuotaUnchecked(type(self.store).__name__, self._open))
@@ -48,27 +56,20 @@ class Quotas:
                 return ()
             raise
         if standings[-1].wait and taken:  # they are gone, and a request that comes again takes them again
-            quota, last = limits[len(standings) - 1][2], standings[-1]
+            quota, last = kinds[len(standings) - 1][1], standings[-1]
             standings = [*standings[:-1], last._replace(wait=last.wait + taken * quota.window / quota.limit)]
-        found = [limit_of(name, quota, at) for (name, _, quota), at in zip(limits, standings, strict=False)]
+        limits: list[Limit] = []
+        for (name, quota, _), standing in zip(kinds, standings, strict=False):
+            limits.append(limit_of(name, quota, standing))
         if standings[-1].wait:
-            raise over_quota(found[-1].name, standings[-1], found)
-        return found
-
-    def _limits(self, user: MCPUserContext) -> list[tuple[str, str, Quota]]:
-        limits = []
-        if self._api_key is not None and user.provider == "api_key":
-            limits.append(("api_key", f"api_key:{user.user_id}", self._api_key))
-        if self._user is not None:
-            limits.append(("user", f"user:{user.user_id}", self._user))
-        if self._tenant is not None:
-            limits.append(("tenant", f"tenant:{user.tenant_id}", self._tenant))
+            raise over_quota(limits[-1].name, standings[-1], limits)
         return limits
 
 
 def limit_of(name: str, quota: Quota, standing: Standing) -> Limit:
     """Who was refused hears when something is left again, everybody else when all is."""
-    return Limit(name, quota.limit, quota.window, standing.remaining, standing.wait or standing.reset)
+    wait, remaining, reset = standing
+    return _new(Limit, (name, quota.limit, quota.window, remaining, wait or reset))
 
 
 def over_quota(name: str, standing: Standing, limits: Sequence[Limit]) -> OverQuota:

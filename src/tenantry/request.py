@@ -27,10 +27,10 @@ class Request:
         self,
         headers: dict[bytes, bytes],
         query: bytes = b"",
-        *,
         id: str = "-",
         address: str | None = None,
         pairs: Pairs = (),
+        *,
         read: ReadCalls | None = None,
         counts: bool = True,
     ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import Any
 
 import pytest
@@ -19,9 +18,9 @@ from starlette.routing import Route
 from tests.support import Reply, World, a_scope, ask, bearer
 
 from tenantry import current_user, require_permission
-from tenantry.adapters.answering import answering
-from tenantry.errors import Forbidden, InsufficientScope, Refusal, Unavailable
+from tenantry.errors import Forbidden, InsufficientScope, Unavailable
 from tenantry.in_request import slot_variable
+from tenantry.observations import Refused
 
 pytestmark = pytest.mark.anyio
 
@@ -34,23 +33,24 @@ RESULT = {"jsonrpc": "2.0", "id": 1, "result": {"content": [], "isError": False}
 
 
 class Behind:
-    """An app behind the gate, asked by a signed-in caller; ``refused`` are the refusals it was answered with."""
+    """An app behind the gate, asked by a signed-in caller; ``refused`` are the refusals he was answered with."""
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.refused: list[Refusal] = []
 
     async def __call__(self, app: Any, **request: Any) -> Reply:
-        guard = self.world.guard(partial(self._answering, app))
-        self.transport = guard.front.transport
-        return await ask(guard, headers=bearer(self.world.idp.google.id_token("ann")), **request)
+        return await ask(self.world.guard(app), headers=self._token(), **request)
 
-    async def _answering(self, app: Any, scope: Any, receive: Any, send: Any) -> None:
-        await answering(app, scope, receive, send, refuse=self._refuse)
+    async def tell(self, app: Any, send: Any, **request: Any) -> None:
+        """The same for a client of the test's own."""
+        await self.world.guard(app)(a_scope(headers=self._token(), **request), None, send)  # type: ignore[arg-type]
 
-    def _refuse(self, refusal: Refusal) -> Any:
-        self.refused.append(refusal)
-        return self.transport.refusal(refusal, {}, "0123456789abcdef")
+    def _token(self) -> list[tuple[str, str]]:
+        return bearer(self.world.idp.google.id_token("ann"))
+
+    @property
+    def refused(self) -> list[Refused]:
+        return self.world.seen.of(Refused)
 
 
 @pytest.fixture
@@ -304,16 +304,15 @@ async def test_an_app_that_waits_for_its_client_after_a_server_error_is_not_wait
         await host(b"failed", status=500, refuse_at=0 if refused else None)(scope, receive, send)
         await out.wait()
 
-    async def told(scope: Any, receive: Any, send: Any) -> None:
-        async def sending(message: Any) -> None:
-            await send(message)
-            if message["type"] == "http.response.body":
-                out.set()
+    reply = Reply()
 
-        await behind._answering(app, scope, receive, sending)
+    async def send(message: Any) -> None:
+        reply.messages.append(message)
+        if message["type"] == "http.response.body":
+            out.set()
 
     async with asyncio.timeout(20):
-        reply = await behind(told)
+        await behind.tell(app, send)
     assert is_refusal(reply) if refused else (reply.status, reply.body) == (500, b"failed")
 
 
@@ -328,7 +327,7 @@ async def test_a_request_that_is_cancelled_after_a_server_error_sends_nothing_mo
         sent.append(message)
 
     with pytest.raises(asyncio.CancelledError):
-        await answering(app, {"method": "POST", "state": {}}, None, send, refuse=None)  # type: ignore[arg-type]
+        await behind.tell(app, send)
     await asyncio.sleep(0)
     assert sent == []
 
@@ -377,7 +376,7 @@ async def test_the_head_of_an_answer_to_a_get_goes_out_at_once(behind: Behind) -
     async def send(message: Any) -> None:
         began.append(message["type"])
 
-    await answering(app, {"method": "GET", "state": {}}, None, send, refuse=None)  # type: ignore[arg-type]
+    await behind.tell(app, send, method="GET")
     assert began == ["http.response.start", True]
 
 

@@ -19,9 +19,10 @@ from starlette.routing import Route
 from tests.support import World, a_client, ask, bearer
 
 from tenantry import MCPUserContext, current_user
-from tenantry.adapters.identity import publish
+from tenantry.adapters.identity import publish, withdraw
 from tenantry.context import user_variable
 from tenantry.errors import CredentialMissing
+from tenantry.in_request import RefusalSlot
 
 pytestmark = pytest.mark.anyio
 
@@ -175,13 +176,13 @@ async def test_what_was_there_before_is_there_again_afterwards(world: World) -> 
 
 async def test_a_refused_request_publishes_nobody(world: World) -> None:
     outer = MCPUserContext("outer:1", "outer", "1", "outer")
-    mine, take_back = publish({"type": "http", "headers": []}, outer)
+    mine, tokens = publish({"type": "http", "headers": []}, outer, RefusalSlot())
     try:
         reply = await ask(keys(world, Spy()), headers=bearer("junk"))
         assert reply.status == 401
         assert current_user(mine) == outer
     finally:
-        take_back()
+        withdraw(tokens)
     assert user_variable.get() is None
 
 

@@ -19,8 +19,8 @@ from typing import Any
 from ..core.event_stream import EventStream, EventTooLarge
 from ..core.tool_errors import explained, failed
 from ..errors import Refusal
-from ..in_request import STATE_KEY, RefusalSlot, slot_variable
-from .expiry import App, Message, Receive, Scope, Send
+from ..in_request import RefusalSlot
+from .expiry import Message, Send
 from .transport import Answer
 
 HEAD_SECONDS = 1.0  # a tool that may not be used says so early; a stream may have nothing to say for hours
@@ -29,33 +29,12 @@ _EVENT_LIMIT = 16 * 1024 * 1024
 Refuse = Callable[[Refusal], Answer]
 
 
-async def answering(app: App, scope: Scope, receive: Receive, send: Send, *, refuse: Refuse) -> None:
-    """Run the app for one HTTP request. ``scope`` has a state that is the app's own; ``refuse`` makes the answer to a
-    refusal and may observe it, it is called once for each that is answered. Other errors are raised again."""
-    slot = RefusalSlot()
-    scope["state"][STATE_KEY] = slot
-    token = slot_variable.set(slot)
-    answer = _Answering(send, slot, refuse, scope["method"])
-    try:
-        await app(scope, receive, answer.send)
-    except Exception as error:
-        if not await answer.settle(error):
-            raise
-    except BaseException:  # cancelled
-        answer.abandon()
-        raise
-    else:
-        if answer.holds:
-            await answer.settle(None)
-    finally:
-        answer.close()
-        slot.close()
-        slot_variable.reset(token)
+class Answering:
+    """Is ``send`` for the app of one HTTP request. ``refuse`` makes the answer to a refusal and may observe it, it is
+    called once for each that is answered.
 
-
-class _Answering:
-    """Is ``send`` for the app. ``_held``: what has not gone out; ``_rest``: where the app's messages go once it is
-    clear what becomes of them."""
+    ``_held``: what has not gone out; ``_rest``: where the app's messages go once it is clear what becomes of them.
+    """
 
     # Most requests never change these.
     _rest: Send | None = None
@@ -71,10 +50,21 @@ class _Answering:
     def __init__(self, send: Send, slot: RefusalSlot, refuse: Refuse, method: str) -> None:
         self._send, self._slot, self._refuse, self._method = send, slot, refuse, method
 
-    @property
-    def holds(self) -> bool:
-        """Whether something is left to be decided when the app has ended."""
-        return self._held is not None or self._deciding is not None
+    async def ended(self, error: BaseException | None) -> None:
+        """The app has ended. ``error`` is raised again, unless it is answered."""
+        try:
+            if error is None:
+                if self._held is not None or self._deciding is not None:
+                    await self._settle(None)
+            elif not isinstance(error, Exception):  # cancelled: nobody listens any more
+                if self._deciding is not None:
+                    self._deciding.cancel()
+                raise error
+            elif not await self._settle(error):
+                raise error
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
 
     async def send(self, message: Message) -> None:
         if self._letting_go is not None:
@@ -109,12 +99,8 @@ class _Answering:
         if self._held is not None and self._rest is None:
             self._letting_go = asyncio.ensure_future(self._flush())
 
-    def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-    async def settle(self, error: Exception | None) -> bool:
-        """The app has ended. True when ``error`` has been answered, or is by now."""
+    async def _settle(self, error: Exception | None) -> bool:
+        """True when ``error`` has been answered, or is by now."""
         if self._letting_go is not None:
             await self._letting_go
         await self._stop_deciding()
@@ -127,11 +113,6 @@ class _Answering:
         if self._held is not None and (error is None or self._rest is not None):
             await (self._let_go() if error is not None else self._decide())
         return False
-
-    def abandon(self) -> None:
-        """Nobody listens any more."""
-        if self._deciding is not None:
-            self._deciding.cancel()
 
     async def _meet_refusal(self, message: Message) -> None:
         """Something has been refused, and there is more of the answer: see what it is."""

@@ -10,14 +10,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..errors import Refusal
-from ..model import Admission, Anonymous
+from ..model import MCPUserContext
 from ..observations import Called
-from ..request import Request
 from .exchange import Exchange
 from .expiry import App, Message, Receive, Scope, Send, run_until
-from .front import METRICS, Front
+from .front import HEALTH, METRICS, Front
 from .https import upgrade_headers
-from .identity import publish
+from .identity import publish, withdraw
 from .incoming import cleaned
 from .transport import Answer
 
@@ -40,70 +39,71 @@ class GateMiddleware:
         self._close = close
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in ("http", "websocket"):
-            front = self.front
-            front.traffic.begin()
-            try:
-                await self._guard(front, scope, receive, send)
-            finally:
-                front.traffic.end()
-        elif scope["type"] == "lifespan":
-            await self._lifespan(scope, receive, send)
-        else:
-            raise RuntimeError(f"tenantry does not know ASGI scopes of type {scope['type']!r}: refused")
-
-    async def _guard(self, front: Front, scope: Scope, receive: Receive, send: Send) -> None:
-        path: str = _local_path(scope) if scope.get("root_path") else scope["path"]
-        peer = front.proxies.peer(scope)
-        request = front.request(scope, peer)
-        exchange = Exchange(front, request, send, https=peer.https)
-        if path in front.transport.exempt_paths and scope["type"] == "http":
-            await self.app(cleaned(scope, peer), receive, exchange.of_the_app())
+        if scope["type"] not in ("http", "websocket"):
+            await self._unguarded(scope, receive, send)
             return
-        began = front.clock.monotonic()
-        answer = await front.before(scope, path, peer, request)
-        if answer is None:
-            body = front.body(scope, path, receive, request)
-            try:
-                admission = await front.admit(request)
-                answer = front.page(path, admission) if path == METRICS else None
-            except Refusal as refusal:
-                answer = front.answer(refusal, request)
-        if answer is not None:
-            await _respond(answer, scope, receive, exchange)
-            return
-        exchange.limits = admission.limits
+        front = self.front
+        front.traffic.begin()
         try:
-            inside = receive if body is None else body.receive
-            await self._serve(front, admission, request, cleaned(scope, peer), inside, exchange)
+            began = front.clock.monotonic()
+            path: str = _local_path(scope) if scope.get("root_path") else scope["path"]
+            peer = front.proxies.peer(scope)
+            request = front.request(scope, peer)
+            exchange = Exchange(front, request, send, https=peer.https)
+            if path in front.transport.exempt_paths and scope["type"] == "http":
+                await self.app(cleaned(scope, peer), receive, exchange.of_the_app())
+                return
+            answer = await front.alive(scope, path) if path in HEALTH else None
+            answer = answer or front.before(scope, path, peer, request)
+            if answer is None:
+                body = front.body(scope, path, receive, request)
+                try:
+                    admission = await front.admit(request)
+                    answer = front.page(path, admission) if path == METRICS else None
+                except Refusal as refusal:
+                    answer = front.answer(refusal, request)
+            if answer is not None:
+                await _respond(answer, scope, receive, exchange)
+            else:
+                exchange.limits = admission.limits
+                inside = receive if body is None else body.receive
+                await self._serve(front, admission.user, began, cleaned(scope, peer), inside, exchange)
         finally:
-            if front.tells_calls:
-                seconds = front.clock.monotonic() - began
-                front.observe(Called(admission.user, request.about(), exchange.status or 500, seconds))
+            front.traffic.end()
 
     async def _serve(
         self,
         front: Front,
-        admission: Admission | Anonymous,
-        request: Request,
+        user: MCPUserContext | None,
+        began: float,
         scope: Scope,
         receive: Receive,
-        send: Send,
+        exchange: Exchange,
     ) -> None:
-        """Run the app with the caller published, and take everything back afterwards."""
-        user = admission.user
-        app = self.app if scope["type"] == "websocket" else front.around(self.app, request)
-        mine, take_back = publish(scope, user)
-        tokens = [(variable, variable.set(value)) for variable, value in front.resources.items()]
+        """Run the app with the caller published, and take everything back and tell of it afterwards."""
+        request = exchange.request
+        mine, tokens = publish(scope, user, exchange.slot)
+        for variable, value in front.resources.items():
+            tokens.append(variable.set(value))
+        expires_at = None if user is None else user.expires_at
         try:
-            if user is None or user.expires_at is None:
-                await app(mine, receive, send)
+            if scope["type"] == "http":
+                app = front.around(self.app, request, exchange.refuse) if front.gate.calls.rules else self.app
+                await exchange.run(app, mine, receive, expires_at)
+            elif expires_at is None:
+                await self.app(mine, receive, exchange)
             else:
-                await run_until(user.expires_at, front.clock, app, mine, receive, send)
+                await run_until(expires_at, front.clock, self.app, mine, receive, exchange)
         finally:
-            for variable, token in tokens:
-                variable.reset(token)
-            take_back()
+            withdraw(tokens)
+            if getattr(front.observe, "calls", True):
+                seconds = front.clock.monotonic() - began
+                front.observe(Called(user, request.about(), exchange.status or 500, seconds))
+
+    async def _unguarded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            raise RuntimeError(f"tenantry does not know ASGI scopes of type {scope['type']!r}: refused")
+        await self._lifespan(scope, receive, send)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The app's lifespan is the server's; what we own starts before the app does, and is closed before the server
@@ -131,7 +131,7 @@ def _local_path(scope: Scope) -> str:
     """The decoded path below where this middleware is mounted; never a URL built from Host."""
     path: str = scope["path"]
     root: str = scope["root_path"]
-    return path[len(root) :] if path.startswith(root + "/") else path
+    return path[len(root) :] if path.startswith(root + "/") or path == root else path
 
 
 async def _respond(answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:

@@ -22,77 +22,42 @@ _OPENS: dict[str, Message] = {
 
 
 async def run_until(expires_at: float, clock: Clock, app: App, scope: Scope, receive: Receive, send: Send) -> None:
-    """Run the app, and end what it streams at ``expires_at`` (seconds since the epoch).
-
-    Only what may be a stream costs more than a look at two messages.
-    """
-    stream: _Stream | None = None
-    task = asyncio.current_task()
-
-    async def watched(message: Message) -> None:
-        nonlocal stream
-        if stream is not None:
-            await stream.send(message)
-            return
-        last_word = _OPENS.get(message["type"])
-        if last_word is not None and b"content-length" not in dict(message.get("headers", ())):
-            stream = _Stream(expires_at, clock, send, task, last_word, endless=_is_endless(message))
-        await send(message)
+    """Run the app for one websocket, and end that at ``expires_at`` (seconds since the epoch)."""
+    expiry = Expiry(expires_at, clock, send, asyncio.current_task())
 
     async def hearing() -> Message:
         message = await receive()
-        if message["type"] == "websocket.disconnect" and stream is not None:
-            stream.finished()
+        if message["type"] == "websocket.disconnect":
+            expiry.finished()
         return message
 
-    try:
-        await app(scope, hearing if scope["type"] == "websocket" else receive, watched)
-        if stream is not None and stream.expired:
-            await asyncio.sleep(0)  # the app ended by itself in the moment in which it was cancelled
-    except asyncio.CancelledError:
-        if stream is None or not stream.cancelled_by_us():
-            raise
-    finally:
-        if stream is not None:
-            stream.close()
-    if stream is not None:
-        await stream.say_the_last_word()
+    await expiry.over(app(scope, hearing, expiry.send))
 
 
-class _Stream:
-    """An open stream and the timer that ends it.
+class Expiry:
+    """Is ``send`` for the app of one request, and ends what that streams at ``expires_at``.
 
-    Whatever task the app sends from, it is the one that runs the app which is cancelled: task groups then end in
+    Whatever task the app sends from, it is ``task``, which runs the app, that is cancelled: task groups then end in
     order. Nothing reaches the client after the end.
     """
 
-    def __init__(
-        self,
-        expires_at: float,
-        clock: Clock,
-        send: Send,
-        task: asyncio.Task[Any] | None,
-        last_word: Message,
-        *,
-        endless: bool,
-    ) -> None:
-        self._expires_at = expires_at
-        self._clock = clock
-        self._send = send
-        self._task = task
-        self._others = task.cancelling() if task else 0
-        self._last_word: Message | None = last_word  # what ends it; None once it has ended by itself
-        self._timer: asyncio.TimerHandle | None = None
-        self.expired = False
-        delay = expires_at - clock.now()
-        if delay > 0 or endless:  # an answer that begins late but is whole is let through
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, delay), self._expire)
+    expired = False
+    _streams = False
+    _others = 0  # cancellations that are not ours
+    _last_word: Message | None = None  # what ends the stream; None while there is none, and when it has ended by itself
+    _timer: asyncio.TimerHandle | None = None
+
+    def __init__(self, expires_at: float, clock: Clock, send: Send, task: asyncio.Task[Any] | None) -> None:
+        self._expires_at, self._clock, self._send, self._task = expires_at, clock, send, task
 
     async def send(self, message: Message) -> None:
-        if self.expired:
+        if not self._streams:
+            last_word = _OPENS.get(message["type"])
+            if last_word is not None and b"content-length" not in dict(message.get("headers", ())):
+                self._begin(last_word, endless=_is_endless(message))
+        elif self.expired:
             return
-        kind = message["type"]
-        if kind == "websocket.close" or (kind == "http.response.body" and not message.get("more_body")):
+        elif _is_last(message):
             self.finished()
         elif self._last_word is not None and self._clock.now() >= self._expires_at:
             self._expire()
@@ -100,30 +65,49 @@ class _Stream:
             return
         await self._send(message)
 
+    async def over(self, work: Awaitable[None]) -> None:
+        """Await the app, or what is left to do after it, and say the last word."""
+        try:
+            await work
+            if self.expired:
+                await asyncio.sleep(0)  # it ended by itself in the moment in which it was cancelled
+        except asyncio.CancelledError:
+            if not self._cancelled_by_us():
+                raise
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            if self.expired and self._task is not None:
+                self._task.uncancel()
+        if self.expired and self._last_word is not None:
+            await self._send(self._last_word)
+
     def finished(self) -> None:
-        """It has ended by itself."""
+        """The stream, if there is one, has ended by itself."""
         self._last_word = None
         if self._timer is not None:
             self._timer.cancel()
+
+    def _begin(self, last_word: Message, *, endless: bool) -> None:
+        self._streams, self._last_word = True, last_word
+        self._others = self._task.cancelling() if self._task else 0
+        delay = self._expires_at - self._clock.now()
+        if delay > 0 or endless:  # an answer that begins late but is whole is let through
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, delay), self._expire)
 
     def _expire(self) -> None:
         self.expired = True
         if self._task is not None:
             self._task.cancel()
 
-    def cancelled_by_us(self) -> bool:
+    def _cancelled_by_us(self) -> bool:
         """Whether the cancellation that arrived is ours alone."""
         return self.expired and not (self._task is not None and self._task.cancelling() > self._others + 1)
 
-    def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        if self.expired and self._task is not None:
-            self._task.uncancel()
 
-    async def say_the_last_word(self) -> None:
-        if self.expired and self._last_word is not None:
-            await self._send(self._last_word)
+def _is_last(message: Message) -> bool:
+    kind = message["type"]
+    return kind == "websocket.close" or (kind == "http.response.body" and not message.get("more_body"))
 
 
 def _is_endless(start: Message) -> bool:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..core.credentials import single_headers
@@ -14,11 +13,11 @@ from ..gate import Gate
 from ..model import Admission, Anonymous
 from ..ports import Clock, Observer
 from ..request import Request
-from .answering import answering
+from .answering import Refuse
 from .body import Body
 from .expiry import App, Receive, Scope, Send
 from .forwarded import Peer, Proxies
-from .health import Health
+from .health import LIVE, READY, Health
 from .https import HttpsOnly
 from .listings import filtering, uncompressed
 from .request_ids import RequestIds
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
     from .metrics import Metrics
 
 METRICS = "/metrics"
+HEALTH = frozenset({LIVE, READY})
+_AMBIGUOUS = ("//", "/.", "\\", ";", "%", " ")
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 
 
@@ -60,15 +61,21 @@ class Front:
     def request(self, scope: Scope, peer: Peer) -> Request:
         """What is known of a request before anything about it has been checked."""
         pairs = scope["headers"]
-        told = dict(pairs).get(b"x-request-id") if peer.trusted else None
-        return Request({}, scope["query_string"], id=self.ids.of(told, peer), address=peer.address, pairs=pairs)
+        name = self.ids.of(dict(pairs).get(b"x-request-id"), peer) if peer.trusted else self.ids.new()
+        return Request({}, scope["query_string"], name, peer.address, pairs)
 
-    async def before(self, scope: Scope, path: str, peer: Peer, request: Request) -> Answer | None:
-        """What needs no caller: health, resource metadata, a real CORS preflight, and what is refused to everybody."""
+    async def alive(self, scope: Scope, path: str) -> Answer | None:
+        """The answer to a health check, which asks nobody who he is; None for what is none."""
+        if self.health is None or scope.get("method") not in ("GET", "HEAD"):
+            return None
+        return await self.health.answer(path)
+
+    def before(self, scope: Scope, path: str, peer: Peer, request: Request) -> Answer | None:
+        """What needs no caller: resource metadata, a real CORS preflight, and what is refused to everybody."""
         try:
             request.headers = headers = single_headers(scope["headers"])
             if scope["type"] == "http":
-                answer = await self._open(scope, path, peer, headers)
+                answer = self._open(scope, path, peer, headers)
                 if answer is not None:
                     return answer
             else:
@@ -80,10 +87,8 @@ class Front:
             return self.refused(refusal, request)
         return None
 
-    async def _open(self, scope: Scope, path: str, peer: Peer, headers: Mapping[bytes, bytes]) -> Answer | None:
+    def _open(self, scope: Scope, path: str, peer: Peer, headers: Mapping[bytes, bytes]) -> Answer | None:
         method = scope["method"]
-        if self.health is not None and method in ("GET", "HEAD") and path in ("/livez", "/readyz"):
-            return await self.health.answer(path)
         answer = None if self.https is None else self.https.check(scope, path, peer)
         if answer is None and path.startswith("/.well-known/"):
             answer = self.transport.well_known(path, method)
@@ -97,21 +102,22 @@ class Front:
     def _check_websocket(self, scope: Scope, path: str, peer: Peer) -> None:
         if self.https is not None and self.https.check(scope, path, peer) is not None:
             raise UpgradeRequired("https_required")
-        if self.gate.calls.rules and self._speaks_mcp(path):
+        if self.gate.calls.rules and self._speaks_mcp(scope, path):
             raise Forbidden("call_not_allowed")  # nobody here reads what is said inside
 
-    async def admit(self, request: Request) -> Admission | Anonymous:
+    def admit(self, request: Request) -> Awaitable[Admission | Anonymous]:
         """As the gate, traced and timed where somebody wants that."""
         admitting = self.gate.admit(request)
         if self.tracing is not None and self.tracing.records:
             admitting = self.tracing.around(admitting, request.pairs)
-        if self.metrics is None:
-            return await admitting
+        return admitting if self.metrics is None else self._timed(admitting, self.metrics)
+
+    async def _timed(self, admitting: Awaitable[Admission | Anonymous], metrics: Metrics) -> Admission | Anonymous:
         began = self.clock.monotonic()
         try:
             return await admitting
         finally:
-            self.metrics.authenticated(self.clock.monotonic() - began)
+            metrics.authenticated(self.clock.monotonic() - began)
 
     def page(self, path: str, admission: Admission | Anonymous) -> Answer | None:
         """The metrics, where they are served on this port. Raises ``InsufficientScope``."""
@@ -123,35 +129,36 @@ class Front:
         page, kind = self.metrics.render()
         return Answer(200, [(b"content-type", kind.encode("ascii")), (b"cache-control", b"no-store")], page)
 
-    def around(self, app: App, request: Request) -> App:
-        """The app, with what it says held against the policy, and its refusals answered as the gate's are."""
-        rules = self.gate.calls.rules
-
-        def refuse(refusal: Refusal) -> Answer:
-            return self.refused(refusal, request)
+    def around(self, app: App, request: Request, refuse: Refuse) -> App:
+        """The app, with what it says held against the rules; ``refuse`` makes the answer in place of one that cannot
+        be read."""
+        rules, user, calls = self.gate.calls.rules, request.user, request.calls
 
         async def filtered(scope: Scope, receive: Receive, send: Send) -> None:
-            sending = filtering(send, rules, request.user, request.calls, oauth=self.transport.oauth, refuse=refuse)
-            await app(uncompressed(scope, request.calls), receive, sending)
+            sending = filtering(send, rules, user, calls, oauth=self.transport.oauth, refuse=refuse)
+            await app(uncompressed(scope, calls), receive, sending)
 
-        return partial(answering, filtered if rules else app, refuse=refuse)
+        return filtered
 
     def body(self, scope: Scope, path: str, receive: Receive, request: Request) -> Body | None:
         """The request's body, where something may depend on what it says."""
-        if not self.gate.calls.reads or scope["type"] != "http":
+        calls = self.gate.calls
+        if not calls.asks(request) or scope["type"] != "http" or not self._speaks_mcp(scope, path):
             return None
-        if scope["method"] in _WITHOUT_BODY or not self._speaks_mcp(path):
+        without = scope["method"] in _WITHOUT_BODY
+        if without and not calls.rules:
             return None
-        body = Body(receive, request.headers, self.max_body)
+        body = Body(receive, request.headers, self.max_body, optional=without)
         request.read = body.calls
         return body
 
-    def _speaks_mcp(self, path: str) -> bool:
-        return self.mcp_paths is None or path.rstrip("/") in self.mcp_paths
-
-    @property
-    def tells_calls(self) -> bool:
-        return getattr(self.observe, "calls", True)
+    def _speaks_mcp(self, scope: Scope, path: str) -> bool:
+        """Whether MCP may be spoken at ``path``, below a mount or as clients see it. A path that some router may take
+        for another counts: routes of Starlette match a line feed at the end, proxies and apps fold dots and slashes."""
+        paths = self.mcp_paths
+        if paths is None or not path.isprintable() or any(mark in path for mark in _AMBIGUOUS):
+            return True
+        return path.rstrip("/").lower() in paths or scope["path"].rstrip("/").lower() in paths
 
     def refused(self, error: Exception, request: Request) -> Answer:
         """The answer to what was raised outside of the gate."""

@@ -8,12 +8,13 @@ behind the gate has a use for it that would not be token pass-through.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from contextvars import ContextVar
-from functools import cache, partial
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar, Token
+from functools import cache
 from typing import Any, NamedTuple
 
 from ..context import user_variable
+from ..in_request import STATE_KEY, RefusalSlot, slot_variable
 from ..model import MCPUserContext
 from .expiry import Scope
 
@@ -26,38 +27,35 @@ class _Host(NamedTuple):
     variable: ContextVar[Any]
 
 
-def publish(scope: Scope, user: MCPUserContext | None) -> tuple[Scope, Callable[[], None]]:
-    """(the scope for the app, a function that takes everything back). The caller's own scope is not touched. None is
-    an anonymous caller: whatever says otherwise is taken out."""
+def publish(scope: Scope, user: MCPUserContext | None, slot: RefusalSlot) -> tuple[Scope, list[Token[Any]]]:
+    """(the scope for the app, what ``withdraw`` takes to take everything back). The caller's own scope is not touched.
+    None is an anonymous caller: whatever says otherwise is taken out. ``slot`` is for what is refused to him."""
     if user is None:
-        return _nobody(scope)
-    state = {**(scope.get("state") or {}), "user": user}
-    ours = user_variable.set(user)
-    if "mcp" not in sys.modules:  # an app that speaks MCP has imported it; nobody else pays for the import
-        return {**scope, "state": state}, partial(user_variable.reset, ours)
-    host = _host()
-    theirs = host.user(user)
-    token = host.variable.set(theirs)
-
-    def take_back() -> None:
-        host.variable.reset(token)
-        user_variable.reset(ours)
-
-    return {**scope, "state": state, "user": theirs, "auth": host.credentials(user.permissions)}, take_back
+        return _nobody(scope, slot)
+    mine = {**scope, "state": {**(scope.get("state") or {}), "user": user, STATE_KEY: slot}}
+    tokens: list[Token[Any]] = [user_variable.set(user), slot_variable.set(slot)]
+    if "mcp" in sys.modules:  # an app that speaks MCP has imported it; nobody else pays for the import
+        host = _host()
+        mine["user"] = theirs = host.user(user)
+        mine["auth"] = host.credentials(user.permissions)
+        tokens.append(host.variable.set(theirs))
+    return mine, tokens
 
 
-def _nobody(scope: Scope) -> tuple[Scope, Callable[[], None]]:
-    tokens = [(user_variable, user_variable.set(None))]
-    if "mcp" in sys.modules:
-        tokens.append((_host().variable, _host().variable.set(None)))
+def withdraw(tokens: Iterable[Token[Any]]) -> None:
+    """Set every context variable to what it was."""
+    for token in tokens:
+        token.var.reset(token)
 
-    def take_back() -> None:
-        for variable, token in tokens:
-            variable.reset(token)
 
+def _nobody(scope: Scope, slot: RefusalSlot) -> tuple[Scope, list[Token[Any]]]:
+    mine = {name: value for name, value in scope.items() if name not in ("user", "auth")}
     state = {name: value for name, value in (scope.get("state") or {}).items() if name != "user"}
-    rest = {name: value for name, value in scope.items() if name not in ("user", "auth")}
-    return {**rest, "state": state}, take_back
+    mine["state"] = {**state, STATE_KEY: slot}
+    tokens: list[Token[Any]] = [user_variable.set(None), slot_variable.set(slot)]
+    if "mcp" in sys.modules:
+        tokens.append(_host().variable.set(None))
+    return mine, tokens
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from operator import itemgetter
 
 from ..errors import ConfigurationError
 from .transport import Header
@@ -17,6 +18,7 @@ HEADERS: dict[str, Header] = {
     "coop": (b"cross-origin-opener-policy", b"same-origin"),
 }
 OFF = "off"
+_name = itemgetter(0)
 _PRELOAD_FROM = 31_536_000  # seconds: below one year no browser's list takes a host (hstspreload.org)
 
 
@@ -36,7 +38,7 @@ class SecurityHeaders:
         """Appends what is missing to the headers of one answer and returns them. ``exempt``: a page of the app's own,
         outside of what is guarded here."""
         ours = (self._exempt if exempt else self._plain)[https]
-        if self._names.isdisjoint([name.lower() for name, _ in headers]):
+        if self._names.isdisjoint(map(bytes.lower, map(_name, headers))):
             headers += ours
         else:
             present = {name.lower() for name, _ in headers}

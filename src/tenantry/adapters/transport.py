@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import ceil
 
 from ..core.challenge import body, challenge
@@ -154,6 +155,13 @@ def limit_headers(limits: Sequence[Limit]) -> list[Header]:
     """What a caller may ask for and what is left of it (draft-ietf-httpapi-ratelimit-headers-11)."""
     if not limits:
         return []
-    policy = ", ".join([f'"{name}";q={units};w={window:.0f}' for name, units, window, _, _ in limits])
-    left = ", ".join([f'"{name}";r={remaining};t={ceil(reset)}' for name, _, _, remaining, reset in limits])
-    return [(b"ratelimit-policy", policy.encode()), (b"ratelimit", left.encode())]
+    policies, left = [], []
+    for name, units, window, remaining, reset in limits:
+        policies.append(_limit_policy(name, units, window))
+        left.append(f'"{name}";r={remaining};t={ceil(reset)}')
+    return [(b"ratelimit-policy", ", ".join(policies).encode()), (b"ratelimit", ", ".join(left).encode())]
+
+
+@lru_cache(maxsize=64)
+def _limit_policy(name: str, units: int, window: float) -> str:
+    return f'"{name}";q={units};w={window:.0f}'

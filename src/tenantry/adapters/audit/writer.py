@@ -22,9 +22,9 @@ from .events import Event, Scribe, Told
 from .pseudonyms import Keys, Naming
 
 QUEUED = 10_000  # observations, and events for one sink: some 10 MB each
-_BATCH = 1000  # more than a tick brings on one core: a batch costs a thread and three writes to the disk
+_BATCH = 5000  # more than a tick brings on one core: a batch costs a thread and three writes to the disk
 _STRIDE = 100  # events made without a pause: half a millisecond of the event loop
-_EVERY_SECONDS = 0.2
+_EVERY_SECONDS = 0.5  # the thread that writes and the one that serves disturb each other, so: not often
 _PAUSES = (0.0, 0.2, 0.5, 1.0, 2.0)  # before the tries that follow a failure; the last one again and again
 _CLOSE_SECONDS = 5.0
 _RETRY_AFTER = 2.0
