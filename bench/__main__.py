@@ -9,12 +9,13 @@ import time
 from dataclasses import asdict
 from types import ModuleType
 
-from . import audit, client, http, memory, policy, quotas, rotation, stampede, tenants, tools_call, unseen, warm
+from . import audit, client, http, memory, policy, quotas, rotation, stampede, tenants, tools_call, unseen, warm, whole
 from .measure import Row
 
 BENCHES: dict[str, ModuleType] = {
     "http": http,
     "warm": warm,
+    "whole": whole,
     "tools_call": tools_call,
     "unseen": unseen,
     "stampede": stampede,

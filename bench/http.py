@@ -30,7 +30,7 @@ def run(*, profile: bool = False) -> list[Row]:
             ratio(runs[name]),
             "x",
             f"{cpu_ratio(runs[name])}; bare {rate(runs[name]):,.0f} req/s "
-            f"({bare.parser}, {bare.loop}); p50/p99 {_latencies(runs[name])} ms",
+            f"({bare.parser}, {bare.loop}); p50/p99 {latencies(runs[name])} ms",
             ">=",
             0.80,
         )
@@ -91,6 +91,7 @@ def rate(pairs: list[tuple[Load, Load]]) -> float:
     return median(bare.rate for bare, _ in pairs)
 
 
-def _latencies(pairs: list[tuple[Load, Load]]) -> str:
+def latencies(pairs: list[tuple[Load, Load]]) -> str:
+    """p50/p99 of both, in milliseconds."""
     sides = zip(*pairs, strict=True)
     return " -> ".join(f"{median(x.p50 for x in side):.1f}/{median(x.p99 for x in side):.1f}" for side in sides)

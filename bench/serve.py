@@ -1,4 +1,7 @@
-"""The server side of the benches over sockets: ``python -m bench.serve bare|tool open|gated|floor`` in a child process.
+"""The server side of the benches over sockets: ``python -m bench.serve bare|tool GATE`` in a child process.
+
+GATE is "open" (none), "gated", "whole" (with quotas and an audit), "rules" (with a policy as well), "floor", or
+"headers": none, but an application that sends as many headers.
 
 One uvicorn worker on loopback, pinned to one core; the child says its port and its tokens in one line of JSON and
 ends when its standard input does, so also when the bench is killed.
@@ -13,6 +16,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +27,7 @@ import uvicorn
 
 from .floor import Floor
 from .measure import clean_environment, pin
-from .stack import bare, stack, tool_server
+from .stack import bare, sends_headers, stack, tool_server, whole_options
 
 SERVER_CORE, CLIENT_CORE = 0, 1
 
@@ -63,13 +67,15 @@ def served(app: str, gate: str) -> Iterator[Served]:
             process.wait(timeout=10)
 
 
-async def _serve(kind: str, gate: str) -> None:
+async def _serve(kind: str, gate: str, folder: str) -> None:
     pin(SERVER_CORE)
     app = tool_server() if kind == "tool" else bare
     tokens = {}
     if gate != "open":
-        gated = stack(app)
-        app = gated.app if gate == "gated" else Floor(app, gated.id_token)
+        options = whole_options(gate, Path(folder)) if gate in ("whole", "rules") else {}
+        gated = stack(app, **options)
+        others = {"floor": Floor(app, gated.id_token), "headers": sends_headers(app)}
+        app = others.get(gate, gated.app)
         tokens = {"id_token": gated.id_token, "access_token": gated.access_token}
     # The protocol is named because asyncio sets TCP_NODELAY only where it is.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -93,8 +99,8 @@ def _end_with_stdin(server: uvicorn.Server) -> None:
 def main() -> None:
     """On uvloop where it is installed, as uvicorn would."""
     loop = importlib.import_module("uvloop").new_event_loop if importlib.util.find_spec("uvloop") else None
-    with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(_serve(sys.argv[1], sys.argv[2]))
+    with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(_serve(sys.argv[1], sys.argv[2], folder))
 
 
 if __name__ == "__main__":

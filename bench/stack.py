@@ -11,13 +11,17 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tenantry.adapters.asgi import GateMiddleware
 from tenantry.adapters.clock import SystemClock
-from tenantry.adapters.expiry import App, Receive, Scope, Send
+from tenantry.adapters.expiry import App, Message, Receive, Scope, Send
 from tenantry.adapters.observers import LogObserver
+from tenantry.adapters.response_headers import SecurityHeaders
+from tenantry.adapters.transport import limit_headers
 from tenantry.assemble import Assembly, Outside, assemble
+from tenantry.limits import Limit
 from tenantry.ports import Clock, Fetch, HttpResponse
 from tenantry.settings import Settings
 from tenantry.testing import DevIdp, FakeFetch
@@ -166,15 +170,48 @@ async def drop(message: Any) -> None:
     """``send`` to nobody."""
 
 
-async def status_of(app: App, token: str | None) -> int:
+def whole_options(kind: str, folder: Path) -> dict[str, Any]:
+    """Settings of the whole path ("whole": quotas and an audit; "rules": a policy of ten tools as well)."""
+    quota = "1000000/1"  # never reached
+    options: dict[str, Any] = {
+        "rate_limit_tenant": quota,
+        "rate_limit_user": quota,
+        "audit_sinks": (f"file:{folder}/audit.jsonl",),
+    }
+    if kind == "rules":
+        tools = {f"tool_{number}": "tools:call" for number in range(9)} | {"add": "tools:call"}
+        options |= {"tool_permissions": tools, "default_permissions": ("tools:call",)}
+    return options
+
+
+def sends_headers(app: App) -> App:
+    """``app``, which itself sends what answers behind the gate carry: what the server makes of so many headers."""
+    quotas = [Limit(name, 1_000_000, 1, 999_999, 0.5) for name in ("user", "tenant")]
+    ours = [*SecurityHeaders().add([], https=False), *limit_headers(quotas), (b"x-request-id", b"0123456789ab-1234")]
+
+    async def outer(scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], *ours]}
+            await send(message)
+
+        await app(scope, receive, sending)
+
+    return outer
+
+
+async def status_of(app: App, token: str | None, body: bytes = b"") -> int:
     """The status one request is answered with."""
     seen: list[int] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message: Any) -> None:
         if message["type"] == "http.response.start":
             seen.append(message["status"])
 
-    await app(scope(token), nothing, send)
+    await app(scope(token, length=len(body)), receive, send)
     return seen[0]
 
 

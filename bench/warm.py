@@ -14,8 +14,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from tenantry.adapters.expiry import run_until
-from tenantry.adapters.identity import publish
+from tenantry.adapters.exchange import Exchange
+from tenantry.adapters.identity import publish, withdraw
+from tenantry.adapters.incoming import cleaned
 from tenantry.core.credentials import read_credential, single_headers
 
 from .measure import Row, child, plain_rounds, rounds
@@ -62,14 +63,16 @@ async def _measure(profile: bool) -> dict[str, Any]:
 
 def _steps(gate: Stack, asked: dict[str, Any]) -> dict[str, float]:
     """Every step of the warm path alone, in the order of the path."""
-    app, cache = gate.app, gate.made.gate._verdicts
-    headers = single_headers(asked["headers"])
+    front, cache = gate.made.front, gate.made.gate._verdicts
+    peer = front.proxies.peer(asked)
+    request = front.request(asked, peer)
+    request.headers = headers = single_headers(asked["headers"])
     credential = read_credential(headers, b"")
     key = cache.key(credential, None)
     known = cache.admission(key)
     assert known is not None
     user, tenant = known.user, known.tenant
-    message = {"type": "http.response.body", "body": b""}
+    exchange = Exchange(front, request, drop, https=False)
 
     def through(coroutine: Any) -> None:
         """A coroutine that never waits, run without a loop."""
@@ -79,27 +82,26 @@ def _steps(gate: Stack, asked: dict[str, Any]) -> dict[str, float]:
             return
 
     steps: dict[str, Callable[[], Any]] = {
+        "who is at the other end": lambda: front.proxies.peer(asked),
+        "request and exchange made": lambda: Exchange(front, front.request(asked, peer), drop, https=False),
         "headers: those that may come once": lambda: single_headers(asked["headers"]),
-        "host and origin": lambda: app.front.transport.check(headers),
+        "host and origin": lambda: front.transport.check(headers),
         "credential": lambda: read_credential(headers, b""),
         "cache key (SHA-256 of the whole token)": lambda: cache.key(credential, None),
         "cache look-up and clocks": lambda: cache.admission(key),
         "tenant directory": lambda: through(gate.made.gate._directory.admit(tenant)),
         "quotas (off)": lambda: through(gate.made.gate._quotas.spend(user)),
-        "publish and take back": lambda: publish(asked, user)[1](),
-        "expiry guard made, two messages watched": lambda: _guard(app, message, through),
+        "what the app may not see": lambda: cleaned(asked, peer),
+        "publish and take back": lambda: withdraw(publish(asked, user, exchange.slot)[1]),
+        "the answer watched and completed": lambda: through(_answered(front, request, asked, user.expires_at)),
     }
     seen = plain_rounds(steps, calls=5000, count=7)
     found = {name: seen.of(name) for name in steps}
     return {**found, "sum": sum(us for name, us in found.items() if not name.startswith(" "))}
 
 
-def _guard(app: Any, message: dict[str, Any], through: Callable[[Any], None]) -> None:
-    async def two(_scope: Any, _receive: Any, send: Any) -> None:
-        await send(message)
-        await send(message)
-
-    through(run_until(2e9, app.front.clock, two, {"type": "http"}, nothing, drop))
+async def _answered(front: Any, request: Any, asked: dict[str, Any], expires_at: float | None) -> None:
+    await Exchange(front, request, drop, https=False).run(bare, asked, nothing, expires_at)
 
 
 if __name__ == "__main__":
