@@ -68,7 +68,9 @@ async def real_stack() -> AsyncIterator[tuple[TenantryMiddleware, DevIdp]]:
     async with idp.serve():
         prefix = "MCP_HTTP_"
         named = {name.removeprefix(prefix).lower(): value for name, value in idp.settings().items()}
-        app = TenantryMiddleware(bare, settings=Settings(**named, allowed_hosts=(HOST,), rate_limit_tenant="off"))
+        app = TenantryMiddleware(
+            bare, settings=Settings(**named, allowed_hosts=(HOST,), rate_limit_tenant="off", rate_limit_anonymous="off")
+        )
         for provider in ("google", "auth0", "github"):
             idp.faults.set(provider, "slow", seconds=DELAY)
         try:

@@ -21,6 +21,7 @@ from tests.support import Echo, World, a_client, a_scope, ask, bearer
 from tenantry import TenantryMiddleware, current_user
 from tenantry.adapters.asgi import GateMiddleware
 from tenantry.adapters.transport import Transport
+from tenantry.errors import InsufficientScope
 
 pytestmark = pytest.mark.anyio
 KEY = "a-key-of-our-own"
@@ -567,3 +568,37 @@ async def test_the_middleware_mounts_from_the_environment_in_one_line(
         assert answer.json()["tenant"] == "acme_example"
     finally:
         await app.aclose()
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+async def test_an_answer_after_an_early_hint_carries_what_every_answer_does(world: World, method: str) -> None:
+    hint = {"type": "http.response.early_hint", "links": [b"</style.css>; rel=preload"]}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(hint)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    reply = await ask(world.guard(app), headers=bearer(world.idp.google.id_token("ann")), method=method)
+    assert [message["type"] for message in reply.messages] == [
+        "http.response.early_hint",
+        "http.response.start",
+        "http.response.body",
+    ]
+    assert dict(reply.messages[1]["headers"]).keys() >= {b"x-request-id", b"x-content-type-options"}
+
+
+async def test_what_an_app_raises_after_its_answer_has_begun_is_no_second_answer(world: World) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        await send({"type": "http.response.body", "body": b"ok", "more_body": True})
+        raise InsufficientScope("permission_missing", scopes=("notes:write",))
+
+    sent: list[str] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    with pytest.raises(InsufficientScope):
+        await world.guard(app)(a_scope(headers=bearer(world.idp.google.id_token("ann"))), None, send)  # type: ignore[arg-type]
+    assert sent == ["http.response.start", "http.response.body"]

@@ -92,13 +92,13 @@ class Exchange:
             else:
                 self._rest = self._send
                 await self._send(self._completed(message))
+        elif self._head is None:  # an extension's, like an early hint: the answer has yet to begin
+            await self._send(message)
         elif self.slot.refusal is not None:
             await (await self._handed_over()).send(message)
         else:
-            self._rest = self._send
-            if self._head is not None:
-                head, self._head = self._head, None
-                await self._send(self._completed(head))
+            head, self._head, self._rest = self._head, None, self._send
+            await self._send(self._completed(head))
             await self._send(message)
 
     async def _handed_over(self) -> Answering:
