@@ -14,22 +14,26 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
 
+from .. import __version__
 from ..errors import ConfigurationError
-from . import audit, demo, keys, migrate, policy, serve, tenants, version
 
 OK, WRONG, MISCONFIGURED, INTERRUPTED = 0, 1, 2, 130
-_COMMANDS = {
-    "demo": demo,
-    "serve": serve,
-    "keys": keys,
-    "migrate": migrate,
-    "tenants": tenants,
-    "policy": policy,
-    "audit": audit,
-    "version": version,
+# The commands in the order of the help, with its line for each. `some-name` is the module `some_name` of this package:
+# a docstring, configure(parser) and run(arguments) -> exit code. It is imported when the command is asked for.
+COMMANDS = {
+    "demo": "a guided tour on this machine, without an account anywhere",
+    "serve": "serve an ASGI app behind the gate",
+    "keys": "make, list, rotate and revoke API keys",
+    "migrate": "bring all tenants to the newest version",
+    "tenants": "make, list, map, suspend, export, check, move and drop tenants",
+    "policy": "check the rules, and try them on a caller and a call",
+    "audit": "read, search and verify the audit, and erase a person from it",
+    "version": "print the version",
 }
-_EPILOG = "Exit codes: 0 in order, 1 a row or a check came out wrong, 2 usage or configuration error, 130 interrupted."
+EPILOG = "Exit codes: 0 in order, 1 a row or a check came out wrong, 2 usage or configuration error, 130 interrupted."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,9 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Usage errors and help end in argparse's ``SystemExit`` (2 and 0).
     """
-    arguments = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments = parser_for(words).parse_args(words)
     try:
-        code: int = _COMMANDS[arguments.command].run(arguments)
+        code: int = module_of(arguments.command).run(arguments)
         sys.stdout.flush()
     except ConfigurationError as error:
         print(f"tenantry: {error}", file=sys.stderr)
@@ -52,16 +57,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def module_of(command: str) -> ModuleType:
+    """The module behind a command."""
+    return import_module(f".{command.replace('-', '_')}", __name__)
+
+
+def parser_for(words: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of a command line: only the command in ``words`` is imported and has its own arguments."""
+    named = next((word for word in words if not word.startswith("-")), None)
     parser = argparse.ArgumentParser(
         prog="tenantry",
         description="Who is calling, for which tenant, and what may they do? Token validation and tenant routing "
         "for MCP servers over HTTP.",
-        epilog=_EPILOG,
+        epilog=EPILOG,
     )
-    parser.add_argument("--version", action="version", version=f"tenantry {version.number()}")
+    parser.add_argument("--version", action="version", version=f"tenantry {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
-    for name, module in _COMMANDS.items():
-        command = commands.add_parser(name, help=module.HELP, description=module.__doc__, epilog=_EPILOG)
-        module.configure(command)
+    for name, summary in COMMANDS.items():
+        if name == named:
+            module = module_of(name)
+            module.configure(commands.add_parser(name, help=summary, description=module.__doc__, epilog=EPILOG))
+        else:
+            commands.add_parser(name, help=summary)
     return parser

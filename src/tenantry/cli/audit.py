@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from ..adapters.postgres.audit_reading import DatabaseTrail
     from ..settings import Settings
 
-HELP = "read, search and verify the audit, and erase a person from it"
-
 OK, WRONG = 0, 1
 _TAIL = 20
 _TIME = "ISO 8601 with offset, like 2027-01-31T00:00:00Z"

@@ -17,8 +17,6 @@ from typing import Any, TypeVar
 
 from ..errors import ConfigurationError
 
-HELP = "a guided tour on this machine, without an account anywhere"
-
 _Result = TypeVar("_Result")
 _NEEDS_EXTRA = "The demo needs the packages of its extra: pip install 'tenantry[demo]'."
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count

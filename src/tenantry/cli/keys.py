@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from ..adapters.postgres.administration.keys import KeyEntry, NewKey
     from ..adapters.postgres.database import Database
 
-HELP = "make, list, rotate and revoke API keys"
-
 _COLUMNS = ("ID", "STATE", "NAME", "TENANT", "EXPIRES", "LAST USED", "PERMISSIONS")
 _TIME = "ISO 8601 with offset, like 2027-01-31T00:00:00Z"
 

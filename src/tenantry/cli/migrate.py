@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ..adapters.postgres.administration.plan import Plan
     from ..adapters.postgres.database import Database
 
-HELP = "bring all tenants to the newest version"
 _LINE_SECONDS = 10.0  # between lines where nobody watches
 _FRAME_SECONDS = 0.1
 

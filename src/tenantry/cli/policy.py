@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from ..core.rules import Rules
     from ..model import MCPUserContext
 
-HELP = "check the rules, and try them on a caller and a call"
-
 _TEXTS = ("user_id", "provider", "subject", "tenant_id", "email", "name", "client_id")
 _LISTS = ("permissions", "roles")
 _MADE_UP = {"user_id": "test:user", "provider": "test", "subject": "user", "tenant_id": "test"}

@@ -11,8 +11,6 @@ from typing import Any
 
 from ..errors import ConfigurationError
 
-HELP = "serve an ASGI app behind the gate"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-HELP = "make, list, map, suspend, export, check, move and drop tenants"
-
 _STATES = ("creating", "active", "suspended", "moving", "dropping")
 
 
