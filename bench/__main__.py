@@ -9,7 +9,22 @@ import time
 from dataclasses import asdict
 from types import ModuleType
 
-from . import audit, client, http, memory, policy, quotas, rotation, stampede, tenants, tools_call, unseen, warm, whole
+from . import (
+    audit,
+    client,
+    http,
+    memory,
+    policy,
+    quotas,
+    rotation,
+    stampede,
+    startup,
+    tenants,
+    tools_call,
+    unseen,
+    warm,
+    whole,
+)
 from .measure import Row
 
 BENCHES: dict[str, ModuleType] = {
@@ -26,6 +41,7 @@ BENCHES: dict[str, ModuleType] = {
     "policy": policy,
     "client": client,
     "audit": audit,
+    "startup": startup,
 }
 
 

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 
 from tenantry.adapters.expiry import Message
 from tenantry.core.claims import ClaimRules, check_claims
-from tenantry.core.jws import parse_claims, parse_jws, verify_signature
-from tenantry.core.keys import parse_key_set
+from tenantry.core.jws import parse_claims, parse_jws
+from tenantry.core.keys import parse_key_set, verify_signature
 from tenantry.providers.google import ISSUERS
 from tenantry.testing import DevIdp
 

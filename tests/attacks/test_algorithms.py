@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from tests.attacks.tokens import ADMITTED, AUTH0, AUTH0_CLAIMS, GOOGLE, STRANGER, Entrance, auth0, encoded, google
 
-from tenantry.core.jws import parse_jws, verify_signature
-from tenantry.core.keys import ALGORITHMS, parse_key_set
+from tenantry.core.jws import parse_jws
+from tenantry.core.keys import ALGORITHMS, parse_key_set, verify_signature
 from tenantry.errors import TokenInvalid
 
 

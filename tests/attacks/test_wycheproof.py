@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tenantry.core.jws import parse_jws, verify_signature
-from tenantry.core.keys import ALGORITHMS, parse_key_set
+from tenantry.core.jws import parse_jws
+from tenantry.core.keys import ALGORITHMS, parse_key_set, verify_signature
 from tenantry.errors import TokenInvalid
 
 FOLDER = Path(__file__).parents[2].parent / "shared" / "vectors" / "wycheproof"

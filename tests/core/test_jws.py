@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tenantry.core import base64url
-from tenantry.core.jws import MAX_KID_CHARACTERS, MAX_TOKEN_BYTES, parse_claims, parse_jws, verify_signature
-from tenantry.core.keys import parse_key_set
+from tenantry.core.jws import MAX_KID_CHARACTERS, MAX_TOKEN_BYTES, parse_claims, parse_jws
+from tenantry.core.keys import parse_key_set, verify_signature
 from tenantry.errors import TokenInvalid
 from tenantry.testing import TokenMint
 

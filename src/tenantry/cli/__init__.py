@@ -13,12 +13,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
 from importlib import import_module
-from types import ModuleType
 
 from .. import __version__
-from ..errors import ConfigurationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
 
 OK, WRONG, MISCONFIGURED, INTERRUPTED = 0, 1, 2, 130
 # The commands in the order of the help, with its line for each. `some-name` is the module `some_name` of this package:
@@ -43,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if argv is None else argv
     arguments = parser_for(words).parse_args(words)
+    from ..errors import ConfigurationError  # not for a help page
+
     try:
         code: int = module_of(arguments.command).run(arguments)
         sys.stdout.flush()

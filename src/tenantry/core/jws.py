@@ -8,14 +8,12 @@ are never looked at. What is refused raises ``TokenInvalid``.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from ..errors import TokenInvalid
 from . import base64url
-from .keys import ALGORITHMS, VerificationKey
 from .strict_json import parse_object
 
 MAX_TOKEN_BYTES = 16 * 1024
@@ -94,12 +92,3 @@ def parse_claims(token: UnverifiedToken) -> dict[str, Any]:
         return parse_object(token.payload)
     except ValueError:
         raise TokenInvalid("token_malformed") from None
-
-
-def verify_signature(token: UnverifiedToken, key: VerificationKey, algorithms: Collection[str]) -> None:
-    """Raise ``TokenInvalid`` unless ``key`` made the signature with one of ``algorithms``, which the issuer's
-    configuration fixes and the key must allow (RFC 8725 section 3.1)."""
-    if token.algorithm not in algorithms or token.algorithm not in key.algorithms:
-        raise TokenInvalid("algorithm_refused")
-    if not ALGORITHMS[token.algorithm].verify(token.signing_input, key.material, token.signature):
-        raise TokenInvalid("signature_invalid")

@@ -1,4 +1,5 @@
-"""JSON Web Key sets (RFC 7517, RFC 7518 section 6), and the choice of the one key that may have signed a token.
+"""JSON Web Key sets (RFC 7517, RFC 7518 section 6), the choice of the one key that may have signed a token, and
+whether it did.
 
 A key that cannot be used for a signature here (encryption keys, unknown types, weak or malformed ones, symmetric
 ones) is left out; a set that is ambiguous (two keys of one type under one id, symmetric mixed with asymmetric) is
@@ -7,7 +8,7 @@ refused as a whole. Choosing is pure; fetching and freshness are a layer on it (
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from jwt.algorithms import Algorithm, OKPAlgorithm, get_default_algorithms
 
+from ..errors import TokenInvalid
 from . import base64url
+from .jws import UnverifiedToken
 
 # The mathematics is PyJWT's; RFC 9864 gives EdDSA's two curves names of their own.
 ALGORITHMS: Mapping[str, Algorithm] = {
@@ -154,3 +157,12 @@ def _integer(text: Any) -> int:
 
 def _is_roca(modulus: int) -> bool:
     return all(modulus % prime in residues for prime, residues in _ROCA_RESIDUES.items())
+
+
+def verify_signature(token: UnverifiedToken, key: VerificationKey, algorithms: Collection[str]) -> None:
+    """Raise ``TokenInvalid`` unless ``key`` made the signature with one of ``algorithms``, which the issuer's
+    configuration fixes and the key must allow (RFC 8725 section 3.1)."""
+    if token.algorithm not in algorithms or token.algorithm not in key.algorithms:
+        raise TokenInvalid("algorithm_refused")
+    if not ALGORITHMS[token.algorithm].verify(token.signing_input, key.material, token.signature):
+        raise TokenInvalid("signature_invalid")

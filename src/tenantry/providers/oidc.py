@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..core.claims import ClaimRules, check_claims, numeric_date
-from ..core.jws import UnverifiedToken, verify_signature
+from ..core.jws import UnverifiedToken
+from ..core.keys import verify_signature
 from ..core.matching import Presented
 from ..errors import TokenInvalid
 from ..model import Claims, TokenKind, VerifiedClaims
