@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,21 +54,16 @@ def test_sighup_takes_new_keys_and_lets_requests_end(start: Callable, here: Path
     configure(here, OLD)
     server = start("serve", "--app", "my_server:app", "--port", "0", cwd=here, MCP_HTTP_CONFIG_FILE="tenantry.toml")
     url = server.until(READY)[1]
-    body: list[str] = []
-
-    def slow() -> None:
-        body.append(httpx.get(f"{url}/slow", headers={"X-API-Key": OLD}, trust_env=False, timeout=60).text)
-
-    waiting = threading.Thread(target=slow)
-    waiting.start()
-    assert [status(url, key) for key in (OLD, NEW)] == [200, 401]
-    configure(here, NEW)
-    server.process.send_signal(signal.SIGHUP)
-    server.until(r"configuration .* is in force \(reloaded\)")
-    assert [status(url, key) for key in (OLD, NEW)] == [401, 200]
-    (here / "go-on").touch()
-    waiting.join(60)
-    assert body == ["begun done"]
+    with httpx.stream("GET", f"{url}/slow", headers={"X-API-Key": OLD}, trust_env=False, timeout=60) as slow:
+        body = slow.iter_text()
+        assert next(body) == "begun "
+        assert [status(url, key) for key in (OLD, NEW)] == [200, 401]
+        configure(here, NEW)
+        server.process.send_signal(signal.SIGHUP)
+        server.until(r"configuration .* is in force \(reloaded\)")
+        assert [status(url, key) for key in (OLD, NEW)] == [401, 200]
+        (here / "go-on").touch()
+        assert "".join(body) == "done"
     assert server.stop(signal.SIGTERM) == 0
 
 
