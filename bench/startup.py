@@ -2,8 +2,8 @@
 
 Whole processes by turns; CPU time, and wall-clock for the start. Targets: what a server imports of tenantry costs at
 most 60 ms on top of starlette; ``tenantry --help`` at most three times ``python -c pass``; ``tenantry serve`` answers
-its first request at most 1.5 times as late as uvicorn alone with the same app (an MCP server, as everybody's is; a bare app
-is reported).
+its first request at most 1.5 times as late as uvicorn alone with the same app (an MCP server, as everybody's is; a bare
+app is reported).
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +33,7 @@ from tenantry.observations import (
 )
 from tenantry.testing import FrozenClock
 
+OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 USER = MCPUserContext("google:1", "google", "1", "acme_com", email="ann@acme.example")
 ROBOT = MCPUserContext("api_key:k", "api_key", "k", "acme_com")
 ABOUT = About("4f2a-1", "203.0.113.9", None, "tools/call", "notes_add")
@@ -295,3 +298,12 @@ async def test_a_port_that_is_taken_is_a_configuration_error(listening: Metrics)
 def test_a_refusal_of_every_kind_can_be_counted() -> None:
     for kind in (Refusal, TokenInvalid, Unavailable):
         told(Refused.of(kind("store_unavailable"), ABOUT))
+
+
+def test_the_page_of_operations_names_every_metric_and_no_other() -> None:
+    page, _ = Metrics().render()
+    kinds = {family.name: family.type for family in families(page.decode()) if family.name.startswith("tenantry_")}
+    offered = {f"{name}_total" if kind == "counter" else name for name, kind in kinds.items()}
+    table = OPERATIONS.read_text().partition("| name (`tenantry_...`)")[2].partition("\n\n")[0]
+    documented = {name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert {f"tenantry_{name}" for name in documented} == offered
