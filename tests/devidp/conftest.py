@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from tests.devidp.relying import Relying, registered
 
 from tenantry.devidp import DevIdp
 
@@ -46,3 +47,9 @@ async def idp(clock: StillClock) -> AsyncIterator[DevIdp]:
 async def client(idp: DevIdp) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=idp.base_url, trust_env=False, timeout=5) as client:
         yield client
+
+
+@pytest.fixture
+async def relying(client: httpx.AsyncClient) -> Relying:
+    """A public client that has just registered."""
+    return await registered(client)

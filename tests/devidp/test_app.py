@@ -150,7 +150,8 @@ async def test_the_control_api_refuses_rebound_names_and_bodies_a_web_page_could
 
 
 async def test_the_command_serves_until_it_is_interrupted() -> None:
-    command = [sys.executable, "-m", "tenantry.devidp", "--port", "0"]
+    server = "http://127.0.0.1:8123/notes"
+    command = [sys.executable, "-m", "tenantry.devidp", "--port", "0", "--settings-for", server, "--sign-in", "erin"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ.copy()) as process:  # noqa: ASYNC220
         assert process.stdout is not None
         first = process.stdout.readline()
@@ -158,5 +159,23 @@ async def test_the_command_serves_until_it_is_interrupted() -> None:
         process.send_signal(signal.SIGINT)
         rest = process.stdout.read()
         assert process.wait(10) == 0
-    assert "export MCP_HTTP_GITHUB_API_URL='http://127.0.0.1:" in rest
+    assert "export MCP_HTTP_GITHUB_API_URL=http://127.0.0.1:" in rest
+    assert f"export MCP_HTTP_AUTH0_AUDIENCE={server}\n" in rest
+    assert f"export MCP_HTTP_PUBLIC_URL={server}\n" in rest
+    assert "it is erin at once" in rest
     assert "gho_" in rest
+
+
+@pytest.mark.parametrize("nobody", ["zoe", "octo"])
+async def test_the_command_says_who_cannot_sign_in(nobody: str) -> None:
+    command = [sys.executable, "-m", "tenantry.devidp", "--port", "0", "--sign-in", nobody]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)  # noqa: ASYNC221
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert nobody in done.stderr
+
+
+async def test_the_settings_fit_a_server_that_clients_know_by_its_url(idp: DevIdp) -> None:
+    settings = idp.settings("http://127.0.0.1:8000/mcp")
+    assert settings["MCP_HTTP_AUTH0_AUDIENCE"] == settings["MCP_HTTP_PUBLIC_URL"] == "http://127.0.0.1:8000/mcp"
+    assert "MCP_HTTP_PUBLIC_URL" not in idp.settings()

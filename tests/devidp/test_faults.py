@@ -6,6 +6,7 @@ import contextlib
 import httpx
 import pytest
 
+from tenantry.core.keys import parse_key_set
 from tenantry.devidp import DevIdp
 from tenantry.devidp.faults import MAKERS, rate_limited, slow
 
@@ -34,6 +35,28 @@ async def test_clearing_releases_what_is_held(idp: DevIdp, client: httpx.AsyncCl
 async def test_slow_ends_by_itself(idp: DevIdp, client: httpx.AsyncClient) -> None:
     idp.faults.set("google", "slow", seconds=0.01)
     assert (await client.get(CERTS)).status_code == 200
+
+
+async def test_a_drip_is_the_right_answer_in_single_bytes(idp: DevIdp, client: httpx.AsyncClient) -> None:
+    idp.faults.set("google", "drip", seconds=0)
+    async with client.stream("GET", CERTS) as answer:
+        chunks = [chunk async for chunk in answer.aiter_raw()]
+    assert len(chunks) > 10
+    assert b"".join(chunks).startswith(b'{"keys":[{')
+
+
+async def test_a_drip_ends_when_the_caller_hangs_up(idp: DevIdp, client: httpx.AsyncClient) -> None:
+    idp.faults.set("google", "drip", seconds=3600)
+    async with client.stream("GET", CERTS) as answer:
+        assert await anext(answer.aiter_raw()) == b"{"
+
+
+async def test_no_key_of_the_unusable_ones_is_usable(idp: DevIdp, client: httpx.AsyncClient) -> None:
+    idp.faults.set("google", "unusable_keys")
+    document = (await client.get(CERTS)).json()
+    assert len(document["keys"]) == 3
+    with pytest.raises(ValueError, match="no usable key"):
+        parse_key_set(document)
 
 
 async def test_a_caller_that_hangs_up_is_answered_by_nobody(idp: DevIdp, client: httpx.AsyncClient) -> None:
@@ -151,7 +174,7 @@ async def test_a_mistyped_fault_provider_or_endpoint_is_an_error(idp: DevIdp) ->
 async def test_a_faulty_call_is_recorded_and_the_next_one_is_well(
     idp: DevIdp, client: httpx.AsyncClient, kind: str
 ) -> None:
-    options = {"slow": {"seconds": 0.01}, "status": {"code": 418}}.get(kind, {})
+    options = {"slow": {"seconds": 0.01}, "drip": {"seconds": 0}, "status": {"code": 418}}.get(kind, {})
     idp.faults.set("google", kind, times=1, **options)
     with contextlib.suppress(httpx.TransportError):
         await client.get(CERTS)

@@ -31,23 +31,27 @@ from .calls import Call, Calls
 from .catalog import Catalog
 from .clock import Clock, WallClock
 from .control import Control
-from .endpoints import Answering, Endpoint, routes
+from .endpoints import Answering, Endpoint, route, routes
 from .faults import REDIRECTED, Fault, Faults
 from .github import GitHub
 from .google import Google
+from .issuers import Issuer, Issuers
 from .loopback import BASE_URL, Receive, Scope, Send, serve_on_loopback
 from .people import People
 
 GOOGLE_CLIENT_SECRET: Final = "GOCSPX-devidp-made-up-secret"
 _DISCOVERY: Final = "/.well-known/openid-configuration"
+_METADATA: Final = "/.well-known/oauth-authorization-server"
 _GOOGLE_HOST: Final = "accounts.google.com"
 
 
 class DevIdp:
-    """One identity provider with three faces: ``google``, ``auth0``, ``github``.
+    """One identity provider with three faces: ``google``, ``auth0``, ``github``; ``issuers`` are further ones, each
+    below a path of its own.
 
     ``people`` are known to all of them; ``calls`` are what arrived; ``faults`` is the switch; ``app`` is the
-    ASGI application; ``base_url`` is set when it is served.
+    ASGI application; ``base_url`` is set when it is served. ``sign_in`` is the short name of the person whom
+    /authorize signs in without showing its page (``auth0.authorization`` has more switches).
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class DevIdp:
         github_client_id: str = github_module.CLIENT_ID,
         github_client_secret: str = github_module.CLIENT_SECRET,
         base_url: str | None = None,
+        sign_in: str | None = None,
     ) -> None:
         clock = clock or WallClock()
         self.people = People()
@@ -72,9 +77,11 @@ class DevIdp:
             client_id=auth0_client_id,
             base_url=lambda: self.base_url,
         )
+        self.auth0.authorization.sign_in = sign_in
         self.github = GitHub(
             clock=clock, people=self.people, client_id=github_client_id, client_secret=github_client_secret
         )
+        self.issuers = Issuers(clock=clock, people=self.people, base_url=lambda: self.base_url)
         catalog = _catalog(self)
         self.calls = Calls(catalog)
         self.faults = Faults(catalog)
@@ -100,19 +107,25 @@ class DevIdp:
         async with serve_on_loopback(self.app, port=port) as base_url:
             yield base_url
 
-    def settings(self) -> dict[str, str]:
-        """The environment that makes a tenantry server in development trust this provider."""
+    def settings(self, server: str | None = None) -> dict[str, str]:
+        """The environment that makes a tenantry server in development trust this provider.
+
+        ``server`` is the URL that clients are given ("http://127.0.0.1:8000/mcp"). Who signs in asks for a token for
+        it (RFC 8707), so that it is the audience, and the server must know it: MCP_HTTP_PUBLIC_URL.
+        """
+        public = {} if server is None else {"MCP_HTTP_PUBLIC_URL": server}
         return {
             "MCP_HTTP_ENVIRONMENT": "development",
             "MCP_HTTP_GOOGLE_CLIENT_ID": self.google.client_id,
             "MCP_HTTP_GOOGLE_CLIENT_SECRET": self._google_client_secret,
             "MCP_HTTP_GOOGLE_BASE_URL": self.base_url,
             "MCP_HTTP_AUTH0_DOMAIN": self.base_url,
-            "MCP_HTTP_AUTH0_AUDIENCE": self.auth0.audience,
+            "MCP_HTTP_AUTH0_AUDIENCE": server or self.auth0.audience,
             "MCP_HTTP_GITHUB_ENABLED": "true",
             "MCP_HTTP_GITHUB_CLIENT_ID": self.github.client_id,
             "MCP_HTTP_GITHUB_CLIENT_SECRET": self._github_client_secret,
             "MCP_HTTP_GITHUB_API_URL": self.base_url,
+            **public,
         }
 
 
@@ -166,11 +179,17 @@ def _catalog(idp: DevIdp) -> Catalog:
         provider.name: ["discovery", *(endpoint.name for endpoint in provider.endpoints())]
         for provider in (idp.google, idp.auth0)
     }
-    return Catalog({**oidc, idp.github.name: github, "devidp": ["redirected"]})
+    others = {issuer.name: [endpoint.name for endpoint in issuer.endpoints()] for issuer in idp.issuers.values()}
+    return Catalog({**oidc, idp.github.name: github, **others, "devidp": ["redirected"]})
 
 
 def _routes(idp: DevIdp) -> list[Route]:
-    providers = (idp.google, idp.auth0, idp.github)
+    providers: tuple[Google | Auth0 | GitHub | Issuer, ...] = (
+        idp.google,
+        idp.auth0,
+        idp.github,
+        *idp.issuers.values(),
+    )
     served = [
         route
         for provider in providers
@@ -182,14 +201,16 @@ def _routes(idp: DevIdp) -> list[Route]:
 def _discovery(idp: DevIdp) -> list[Route]:
     """One path, two owners: Google's by its Host or below /google, else Auth0's."""
 
-    def answering(provider: Google | Auth0) -> Answering:
-        endpoint = Endpoint("discovery", (_DISCOVERY,), lambda call: provider.discovery(idp.base_url))
-        return Answering(provider.name, endpoint, provider.limited, idp.calls, idp.faults)
+    def served(provider: Google | Auth0) -> tuple[Endpoint, Answering]:
+        paths = (_DISCOVERY, _METADATA)
+        endpoint = Endpoint("discovery", paths, lambda call: provider.discovery(idp.base_url), browsers=True)
+        return endpoint, Answering(provider.name, endpoint, provider.limited, idp.calls, idp.faults)
 
-    google, auth0 = answering(idp.google), answering(idp.auth0)
+    (endpoint, google), (_, auth0) = served(idp.google), served(idp.auth0)
     return [
-        Route(_DISCOVERY, _ByHost({_GOOGLE_HOST: google}, auth0), methods=["GET"]),
-        Route(f"/google{_DISCOVERY}", google, methods=["GET"]),
+        route(_DISCOVERY, endpoint, _ByHost({_GOOGLE_HOST: google}, auth0)),
+        route(_METADATA, endpoint, auth0),
+        route(f"/google{_DISCOVERY}", endpoint, google),
     ]
 
 

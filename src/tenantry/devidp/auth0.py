@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from .authorization import AuthorizationServer
 from .calls import Call
 from .clock import Clock
 from .endpoints import Endpoint
@@ -24,6 +25,7 @@ from .people import Auth0Account, People, Person
 
 AUDIENCE: Final = "https://mcp.example/mcp"
 CLIENT_ID: Final = "DevIdpClient0123456789AbCdEfGhIj"
+CLIENT_SECRET: Final = "devidp-made-up-client-secret"
 _DAY: Final = 86_400  # Auth0's default lifetime of an API access token
 
 Profile = Literal["auth0", "rfc9068"]
@@ -58,6 +60,7 @@ class Auth0:
     ) -> None:
         self.audience = audience
         self.client_id = client_id
+        self.client_secret = CLIENT_SECRET
         self.keys = KeyRing("auth0", published=3, certificates=True)
         self.userinfo_burst = 10.0
         self.userinfo_per_minute = 5.0
@@ -66,6 +69,7 @@ class Auth0:
         self._base_url = base_url
         self._grants: dict[str, _Grant] = {}
         self._buckets: dict[str, _Bucket] = {}
+        self.authorization = AuthorizationServer(self, clock=clock, people=people)
 
     @property
     def issuer(self) -> str:
@@ -122,7 +126,7 @@ class Auth0:
         self,
         client_id: str,
         *,
-        audience: str | None = None,
+        audience: str | Sequence[str] | None = None,
         profile: Profile = "auth0",
         scope: str = "read:notes",
         expires_in: float = _DAY,
@@ -132,6 +136,29 @@ class Auth0:
         subject = {"iss": self.issuer, "sub": f"{client_id}@clients", "aud": audience or self.audience}
         kind = {"scope": scope, "gty": "client-credentials"}
         return self._signed(profile, client_id, {**subject, **self._lifetime(expires_in), **kind}, claims)
+
+    def id_token(
+        self,
+        person: Person | str,
+        *,
+        client_id: str | None = None,
+        nonce: str | None = None,
+        expires_in: float = 36_000,
+        **claims: Any,
+    ) -> str:
+        """What tells a *client* who signed in (OpenID Connect Core section 2); no credential for a server."""
+        found = self._people.find(person)
+        base = {"iss": self.issuer, "aud": client_id or self.client_id, **self._lifetime(expires_in)}
+        given = {} if nonce is None else {"nonce": nonce}
+        return self.keys.sign({**self._profile(found, found.at_auth0()), **base, **given, **claims})
+
+    def permissions(self, person: Person) -> tuple[str, ...] | None:
+        """What RBAC writes into a token that is asked for by signing in; None where it is off."""
+        return person.at_auth0().permissions if self.authorization.rbac else None
+
+    def forget(self, token: str) -> None:
+        """Close /userinfo to an access token; whoever validates its signature sees no difference."""
+        self._grants.pop(token, None)
 
     def opaque_token(self, person: Person | str | None = None, *, expires_in: float = _DAY) -> str:
         """What a client gets that asked for no audience: five parts, the second empty (a JWE with ``alg:
@@ -174,21 +201,21 @@ class Auth0:
     def endpoints(self) -> list[Endpoint]:
         """What is served."""
         return [
-            Endpoint("jwks", ("/.well-known/jwks.json",), self._jwks),
-            Endpoint("userinfo", ("/userinfo",), self._userinfo, ("GET", "POST")),
+            Endpoint("jwks", ("/.well-known/jwks.json",), self._jwks, browsers=True),
+            Endpoint("userinfo", ("/userinfo",), self._userinfo, ("GET", "POST"), browsers=True),
+            *self.authorization.endpoints(),
         ]
 
     def discovery(self, base_url: str) -> Response:
-        """The discovery document of the issuer with the slash."""
+        """The discovery document of the issuer with the slash (OpenID Connect Discovery section 3, RFC 8414)."""
         return JSONResponse(
             {
                 "issuer": self.issuer,
                 "jwks_uri": f"{base_url}/.well-known/jwks.json",
                 "userinfo_endpoint": f"{base_url}/userinfo",
-                "response_types_supported": ["code"],
                 "subject_types_supported": ["public"],
                 "id_token_signing_alg_values_supported": ["HS256", "RS256", "PS256"],
-                "scopes_supported": ["openid", "profile", "email", "offline_access"],
+                **self.authorization.metadata(base_url),
             }
         )
 

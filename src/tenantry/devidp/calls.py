@@ -12,18 +12,21 @@ import binascii
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from urllib.parse import parse_qsl
 
 from .catalog import Catalog
+
+LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
+"""What ``Call.host`` may be where a web page's rebound name must not do."""
 
 CredentialKind = Literal["bearer", "query", "form", "json", "basic", "none"]
 
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One request. ``headers`` have lower-case names; ``status`` is None until it was answered (and stays
-    None when the connection was cut)."""
+    """One request. ``headers`` have lower-case names; ``query`` has the last value of each name, ``query_string`` is
+    what was sent. ``status`` is None until it was answered (and stays None when the connection was cut)."""
 
     provider: str
     endpoint: str
@@ -33,6 +36,7 @@ class Call:
     headers: Mapping[str, str]
     body: bytes = b""
     params: Mapping[str, str] = field(default_factory=dict)
+    query_string: str = ""
     status: int | None = None
 
     @property

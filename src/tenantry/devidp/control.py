@@ -29,7 +29,7 @@ from starlette.routing import Route
 
 from tenantry.csrf import CsrfMiddleware
 
-from .calls import Call
+from .calls import LOOPBACK_NAMES, Call
 from .github import GitHub
 from .keyring import OMIT
 from .people import Person
@@ -37,7 +37,6 @@ from .people import Person
 if TYPE_CHECKING:
     from .app import DevIdp
 
-_LOOPBACK_NAMES: Final = {"127.0.0.1", "localhost", "[::1]"}
 _NO_WEB_PAGES: Final = Middleware(CsrfMiddleware, tokens=False, programs=True)
 # What may be minted, by provider: the names of the provider's own methods.
 _KINDS: Final = {
@@ -59,6 +58,7 @@ class Control:
 
     def __init__(self, idp: DevIdp) -> None:
         self._idp = idp
+        self._kinds = {**_KINDS, **{name: issuer.kinds for name, issuer in idp.issuers.items()}}
 
     def routes(self) -> list[Route]:
         return [
@@ -76,7 +76,7 @@ class Control:
             "base_url": self._idp.base_url,
             "settings": self._idp.settings(),
             "people": list(self._idp.people),
-            "kinds": {provider: list(kinds) for provider, kinds in _KINDS.items()},
+            "kinds": {provider: list(kinds) for provider, kinds in self._kinds.items()},
         }
 
     def people(self, body: dict[str, Any]) -> Any:
@@ -85,8 +85,8 @@ class Control:
     def mint(self, body: dict[str, Any]) -> Any:
         provider = body.pop("provider", "")
         kind = body.pop("kind", "token" if provider == GitHub.name else "access_token")
-        if kind not in _KINDS.get(provider, ()):
-            raise _Mistake(f"nothing to mint: provider and kind are one of {_KINDS}")
+        if kind not in self._kinds.get(provider, ()):
+            raise _Mistake(f"nothing to mint: provider and kind are one of {self._kinds}")
         body |= dict.fromkeys(body.pop("omit", ()), OMIT)
         return {"provider": provider, "kind": kind, "token": getattr(self._provider(provider), kind)(**body)}
 
@@ -122,9 +122,9 @@ class Control:
         return {"calls": []}
 
     def _provider(self, name: str) -> Any:
-        if name not in _KINDS:
-            raise LookupError(f"no provider is called {name!r}; there are {', '.join(_KINDS)}")
-        return getattr(self._idp, name)
+        if name not in self._kinds:
+            raise LookupError(f"no provider is called {name!r}; there are {', '.join(self._kinds)}")
+        return self._idp.issuers.get(name) or getattr(self._idp, name)
 
     def _route(self, path: str, **handlers: _Handler) -> Route:
         return Route(path, _answering(handlers), methods=list(handlers), middleware=[_NO_WEB_PAGES])
@@ -132,7 +132,7 @@ class Control:
 
 def _answering(handlers: dict[str, _Handler]) -> Callable[[Request], Awaitable[Response]]:
     async def answering(request: Request) -> Response:
-        if request.headers.get("host", "").rsplit(":", 1)[0] not in _LOOPBACK_NAMES:
+        if request.headers.get("host", "").rsplit(":", 1)[0] not in LOOPBACK_NAMES:
             return JSONResponse({"error": "the control API answers to loopback names only"}, 403)
         handler = handlers.get(request.method, handlers.get("GET"))
         try:

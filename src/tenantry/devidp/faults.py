@@ -12,6 +12,7 @@ A fault changes the answer on the wire only: the call is recorded and answered a
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -42,6 +43,11 @@ class Fault:
 def slow(seconds: float = 30.0) -> Fault:
     """The right answer, after ``seconds`` or when ``fault.release`` is set; never, when the caller hangs up."""
     return Fault("slow", seconds=seconds)
+
+
+def drip(seconds: float = 0.05) -> Fault:
+    """The right answer, one byte every ``seconds``: never idle, and hardly ever done."""
+    return Fault("drip", seconds=seconds)
 
 
 def status(code: int, retry_after: int | None = None) -> Fault:
@@ -95,6 +101,11 @@ def empty_keys() -> Fault:
     return Fault("empty_keys")
 
 
+def unusable_keys() -> Fault:
+    """200 and keys that no signature may be verified with: for encryption, symmetric, too short."""
+    return Fault("unusable_keys")
+
+
 def not_json() -> Fault:
     """200, called application/json, and not JSON."""
     return Fault("not_json")
@@ -104,6 +115,7 @@ MAKERS: Final[dict[str, Callable[..., Fault]]] = {
     maker.__name__: maker
     for maker in (
         slow,
+        drip,
         status,
         error,
         rate_limited,
@@ -114,6 +126,7 @@ MAKERS: Final[dict[str, Callable[..., Fault]]] = {
         huge,
         redirect,
         empty_keys,
+        unusable_keys,
         not_json,
     )
 }
@@ -222,6 +235,21 @@ async def _slow(fault: Fault, right: Response, scope: Scope, receive: Receive, s
         await asyncio.gather(*waits, return_exceptions=True)
 
 
+async def _drip(fault: Fault, right: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    gone = asyncio.ensure_future(_hung_up(receive))
+    try:
+        await send({"type": "http.response.start", "status": right.status_code, "headers": right.raw_headers})
+        for byte in bytes(right.body):
+            await send({"type": "http.response.body", "body": bytes([byte]), "more_body": True})
+            await asyncio.wait({gone}, timeout=fault.seconds)
+            if gone.done():
+                return
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+
+
 async def _hung_up(receive: Receive) -> bool:
     while (await receive())["type"] != "http.disconnect":
         pass
@@ -251,7 +279,13 @@ async def _huge(fault: Fault, right: Response, scope: Scope, receive: Receive, s
 
 
 _Act = Callable[[Fault, Response, Scope, Receive, Send], Awaitable[None]]
-_ACTS: Final[dict[str, _Act]] = {"slow": _slow, "reset": _reset, "truncated": _truncated, "huge": _huge}
+_ACTS: Final[dict[str, _Act]] = {
+    "slow": _slow,
+    "drip": _drip,
+    "reset": _reset,
+    "truncated": _truncated,
+    "huge": _huge,
+}
 
 
 def _status(fault: Fault, right: Response) -> Response:
@@ -279,6 +313,14 @@ def _empty_keys(fault: Fault, right: Response) -> Response:
     return JSONResponse({"keys": []})
 
 
+def _unusable_keys(fault: Fault, right: Response) -> Response:
+    number = base64.urlsafe_b64encode(b"\xc3" * 64).rstrip(b"=").decode()  # 512 bits
+    short = {"kty": "RSA", "kid": "short", "use": "sig", "n": number, "e": "AQAB"}
+    mac = {"kty": "oct", "kid": "mac", "k": number}
+    encryption = {"kty": "RSA", "kid": "enc", "use": "enc", "n": number * 4, "e": "AQAB"}
+    return JSONResponse({"keys": [short, mac, encryption]})
+
+
 def _not_json(fault: Fault, right: Response) -> Response:
     return Response('{"keys": [upstream connect error', 200, None, "application/json")
 
@@ -290,5 +332,6 @@ _ANSWERS: Final[dict[str, Callable[[Fault, Response], Response]]] = {
     "wrong_content_type": _wrong_content_type,
     "redirect": _redirect,
     "empty_keys": _empty_keys,
+    "unusable_keys": _unusable_keys,
     "not_json": _not_json,
 }
