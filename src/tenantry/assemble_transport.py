@@ -14,6 +14,7 @@ from .adapters.https import HttpsOnly
 from .adapters.response_headers import SecurityHeaders
 from .adapters.tracing import Tracing
 from .adapters.transport import Transport
+from .core.metadata import resources
 from .gate import Gate
 from .outside import Outside
 from .providers.base import Provider
@@ -42,7 +43,7 @@ def front_from(
         _transport(settings, gate.providers.values()),
         outside.clock,
         outside.observe,
-        proxies=Proxies(settings.trusted_proxies or ()),
+        proxies=Proxies(settings.trusted_proxies or (), settings.client_address_header),
         https=HttpsOnly(settings.public_url, {LIVE, READY}) if required else None,
         headers=SecurityHeaders(
             settings.security_headers, hsts_max_age=settings.hsts_max_age, hsts_preload=settings.hsts_preload
@@ -53,7 +54,9 @@ def front_from(
         metrics=metrics,
         resources=_resources(database),
         mcp_paths=None if paths is None else frozenset(path.rstrip("/").lower() for path in paths),
+        endpoints=frozenset(path.rstrip("/") for path in (urlsplit(settings.resource).path, *(paths or ()))) - {""},
         max_body=settings.max_body,
+        leeway=settings.clock_skew,
     )
 
 
@@ -76,6 +79,7 @@ def _transport(settings: Settings, providers: Iterable[Provider]) -> Transport:
     origins = {own_origin, *(settings.allowed_origins or ()), *(settings.cors_origins or ())}
     return Transport(
         resource=settings.resource if settings.oauth else None,
+        resources=resources(settings.resource, [path.rstrip("/") for path in settings.mcp_paths or ()]),
         authorization_servers=[server for provider in providers for server in provider.authorization_servers],
         scopes=settings.default_permissions or (),
         hosts=frozenset(hosts) or None,

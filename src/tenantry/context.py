@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from .errors import CredentialMissing
-from .in_request import record, request_scope, scope_inside
+from .in_request import STATE_KEY, host_user, record, request_scope, scope_inside, slot_variable
 from .model import MCPUserContext
 
 user_variable: ContextVar[MCPUserContext | None] = ContextVar("tenantry_user", default=None)
@@ -33,10 +33,20 @@ def peek_user(source: Any = None) -> MCPUserContext | None:
     """Like ``current_user``, but None when nobody is signed in."""
     scope = request_scope(source)
     if scope is None:
-        return user_variable.get()
-    state = scope.get("state") or {}
-    user = state.get("user")
-    return user if isinstance(user, MCPUserContext) else None
+        user, behind_gate = user_variable.get(), slot_variable.get() is not None
+    else:
+        state = scope.get("state") or {}
+        user, behind_gate = state.get("user"), STATE_KEY in state
+    if isinstance(user, MCPUserContext):
+        return user
+    return None if behind_gate else _of_host(host_user() if scope is None else scope.get("user"))
+
+
+def _of_host(user: Any) -> MCPUserContext | None:
+    """Behind the host's own auth (``adapters/mcp_sdk.py``, ``adapters/fastmcp.py``) its user has the token that we
+    made, and that has ours."""
+    found = getattr(getattr(user, "access_token", None), "tenantry", None)
+    return found if isinstance(found, MCPUserContext) else None
 
 
 def has_request(source: Any) -> bool:

@@ -71,6 +71,12 @@ def scope_inside(source: Any) -> Scope | None:
     return scope if isinstance(scope, dict) else None
 
 
+def host_user() -> Any:
+    """The user of the MCP SDK's own auth at the moment, None without: it is set and taken back with each request."""
+    variable = getattr(sys.modules.get("mcp.server.auth.middleware.auth_context"), "auth_context_var", None)
+    return variable.get(None) if isinstance(variable, ContextVar) else None
+
+
 def _mcp1_scope() -> Scope | None:
     """MCP 1.x keeps the request at hand in a variable that is right where ours is frozen; 2.x has no such name."""
     variable = getattr(sys.modules.get("mcp.server.lowlevel.server"), "request_ctx", None)

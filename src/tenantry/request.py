@@ -15,13 +15,14 @@ ReadCalls = Callable[[], Awaitable[Sequence[Call]]]
 
 class Request:
     """``headers`` are those that may come once, with lower-case names, ``pairs`` all as they came; ``address`` is the
-    client's, as far as it can be trusted; ``read`` reads the body's messages (raises a ``Refusal``), None where there
-    is no body to be read; ``counts`` is false for what can be held against no stranger's address.
+    client's, as far as it can be trusted; ``path`` as it came, decoded; ``read`` reads the body's messages (raises a
+    ``Refusal``), None where there is no body to be read; ``counts`` is false for what can be held against no stranger's
+    address.
 
     What is found out: ``calls`` and ``user``, each None until then.
     """
 
-    __slots__ = ("address", "calls", "counts", "headers", "id", "pairs", "query", "read", "user")
+    __slots__ = ("address", "calls", "counts", "headers", "id", "pairs", "path", "query", "read", "user")
 
     def __init__(
         self,
@@ -30,12 +31,13 @@ class Request:
         id: str = "-",
         address: str | None = None,
         pairs: Pairs = (),
+        path: str = "",
         *,
         read: ReadCalls | None = None,
         counts: bool = True,
     ) -> None:
         self.headers, self.query = headers, query
-        self.id, self.address, self.pairs = id, address, pairs
+        self.id, self.address, self.pairs, self.path = id, address, pairs, path
         self.read, self.counts = read, counts
         self.calls: Sequence[Call] | None = None
         self.user: MCPUserContext | None = None

@@ -415,6 +415,22 @@ async def test_an_event_stream_that_begins_after_the_end_of_its_token_ends_at_on
     assert len(reply.messages) == 2
 
 
+async def test_who_is_let_in_for_the_skew_of_clocks_gets_an_answer(world: World) -> None:
+    """Hosts answer calls with event streams: cut off at once, a client would see neither an answer nor a 401."""
+
+    async def answering(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        await asyncio.sleep(0)
+        await send({"type": "http.response.body", "body": b"data: answer\n\n", "more_body": True})
+        world.clock.advance(60)
+        await send({"type": "http.response.body", "body": b"data: too late\n\n", "more_body": True})
+
+    token = world.idp.google.id_token("ann", expires_in=100)
+    world.clock.advance(110)
+    reply = await ask(world.guard(answering), headers=bearer(token))
+    assert (reply.status, reply.body) == (200, b"data: answer\n\n")
+
+
 async def test_an_event_after_the_end_of_the_token_is_not_sent(world: World) -> None:
     async def late(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})

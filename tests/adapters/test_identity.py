@@ -77,7 +77,23 @@ async def test_the_sdk_s_token_has_the_whole_principal_and_not_the_token(world: 
     assert spy.token.claims["iss"]
     assert spy.token.expires_at == int(world.clock.now()) + 3600
     assert token not in repr(spy.token.model_dump())
-    assert spy.token.token == ""
+    assert spy.token.token.startswith("tenantry:")  # a stand-in, by which FastMCP keeps its cached answers apart
+
+
+async def test_the_stand_in_for_the_token_differs_wherever_a_tool_may_see_something_else(world: World) -> None:
+    idp, found = world.idp.auth0, []
+    shown = [
+        *(idp.access_token("ann", permissions=[name], scope=name, jti="1") for name in ("notes:read", "notes:write")),
+        idp.access_token("ann", permissions=["notes:read"], scope="notes:read", jti="2"),
+        idp.access_token("erin", permissions=["notes:read"], scope="notes:read", jti="1"),
+    ]
+    for token in [*shown, shown[0]]:
+        spy = Spy()
+        await ask(keys(world, spy), headers=bearer(token))
+        assert spy.token is not None
+        found.append(spy.token.token)
+    assert len(set(found)) == len(shown)
+    assert found[0] == found[-1]
 
 
 def principal(token: AccessToken) -> tuple[Any, ...]:

@@ -266,7 +266,7 @@ async def test_the_resource_is_character_for_character_what_the_operator_wrote(w
 async def test_every_provider_s_authorization_server_is_listed_and_never_offline_access(world: World) -> None:
     reply = await ask(development(world), path=PATHS[1], method="GET")
     servers = reply.json()["authorization_servers"]
-    assert servers == ["https://accounts.google.com", world.idp.auth0.issuer, "https://github.com/login/oauth"]
+    assert servers == [world.idp.auth0.issuer, "https://accounts.google.com", "https://github.com/login/oauth"]
     assert b"offline_access" not in reply.body
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tenantry.core.metadata import metadata_document, metadata_paths, metadata_url
+from tenantry.core.metadata import metadata_document, metadata_paths, metadata_url, resources
 
 ROOT = "/.well-known/oauth-protected-resource"
 
@@ -45,3 +45,33 @@ def test_tokens_are_taken_from_the_header_only() -> None:
 
 def test_no_scopes_are_not_an_empty_list_of_scopes() -> None:
     assert "scopes_supported" not in json.loads(metadata_document("https://mcp.example.com/mcp", [], []))
+
+
+def test_servers_that_any_client_can_sign_in_with_come_first() -> None:
+    """The official clients take the first and give up where it does not register them."""
+    google, github = "https://accounts.google.com", "https://github.com/login/oauth"
+    servers = [google, "https://acme.auth0.com/", github, "https://login.example/"]
+    document = json.loads(metadata_document("https://mcp.example.com/mcp", servers, []))
+    assert document["authorization_servers"] == ["https://acme.auth0.com/", "https://login.example/", google, github]
+
+
+def test_further_endpoints_are_resources_below_the_same_prefix() -> None:
+    paths = ["/notes/mcp", "/todos/mcp", "/mcp"]
+    assert resources("https://h.example/notes/mcp", paths) == {
+        "/todos/mcp": "https://h.example/todos/mcp",
+        "/mcp": "https://h.example/mcp",
+    }
+    behind_prefix = "https://h.example/api/todos/mcp"
+    assert resources("https://h.example/api/notes/mcp/", paths[:2]) == dict.fromkeys(
+        ("/todos/mcp", "/api/todos/mcp"), behind_prefix
+    )
+
+
+def test_the_root_of_a_host_may_be_one_of_several_endpoints() -> None:
+    assert resources("https://h.example/", ["", "/todos"]) == {"/todos": "https://h.example/todos"}
+    assert resources("https://h.example/todos", ["", "/todos"]) == {"": "https://h.example"}
+
+
+def test_where_the_public_url_is_none_of_the_paths_nobody_knows_what_the_others_are_called() -> None:
+    assert resources("https://h.example/mcp", ["/notes/mcp", "/todos/mcp"]) == {}
+    assert resources("https://h.example/mcp", []) == {}

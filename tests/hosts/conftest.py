@@ -1,10 +1,8 @@
-"""Servers on each host, in processes of their own, started once; MCP 1.x in a virtual environment of its own, because
-it cannot be installed beside 2.x."""
+"""Servers on each host, in processes of their own, started once."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import json
 import os
@@ -17,37 +15,19 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.hosts.interpreters import mcp1_python as mcp1_python
 
 ROOT = Path(__file__).parents[2]
-ENVIRONMENT = ROOT / ".venv" / "hosts" / "mcp1"
-MCP1 = "mcp>=1.30,<2"
-MISSING = os.environ.get("TENANTRY_TEST_MISSING") or ("fail" if os.environ.get("CI") else "skip")
 _META = "io.modelcontextprotocol"
 
 
 @dataclass(frozen=True)
 class Served:
-    """Where a server listens, and a token of ``reader`` and of ``writer``: one person with other permissions."""
+    """Where a server listens, and tokens: of ``reader`` and ``writer``, one person with other permissions, of a
+    ``stranger``, two API keys of one tenant (``key``, ``other-key``), and one that nobody can judge (``down``)."""
 
     url: str
     tokens: dict[str, str]
-
-
-@pytest.fixture(scope="session")
-def mcp1_python() -> Path:
-    """The interpreter of an environment with MCP 1.x and this project, made anew when what it needs has changed."""
-    python, mark = ENVIRONMENT / "bin" / "python", ENVIRONMENT / "made-from"
-    wanted = hashlib.sha256(f"{MCP1} {ROOT} {sys.version} {(ROOT / 'pyproject.toml').read_text()}".encode()).hexdigest()
-    if not mark.exists() or mark.read_text() != wanted:
-        install = [python, "-m", "pip", "install", "--quiet", "--editable", ROOT, MCP1]
-        for command in ([sys.executable, "-m", "venv", "--clear", ENVIRONMENT], install):
-            done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-            if done.returncode and MISSING == "fail":
-                pytest.fail(f"no environment with {MCP1}: {done.stderr[-2000:]}", pytrace=False)
-            elif done.returncode:
-                pytest.skip(f"no environment with {MCP1} could be made here (is there a network?)")
-        mark.write_text(wanted)
-    return python
 
 
 @pytest.fixture(scope="session")
@@ -137,6 +117,13 @@ class Mcp:
 
     def call(self, tool: str, *, headers: dict[str, str] | None = None, **arguments: Any) -> httpx.Response:
         return self.ask("tools/call", {"name": tool, "arguments": arguments}, headers)
+
+    def send(self, method: str, headers: dict[str, str]) -> httpx.Response:
+        """A request without a body, like the one for a session's stream; of an endless answer only the head."""
+        with self.http.stream(method, self._path, headers=headers) as answer:
+            if not answer.is_success:
+                answer.read()
+            return answer
 
     def replay(self, after: str) -> str:
         """The rest of a stream after the event with this id, for as long as it takes to arrive."""

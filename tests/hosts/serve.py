@@ -1,5 +1,6 @@
 """One server behind the gate, in a process of its own: ``python serve.py mcp2|mcp1|fastmcp``, or ``web`` for FastAPI
-and Starlette. Its first line says where it listens; it ends with its standard input.
+and Starlette. Its first line says where it listens; it ends with its standard input. Below ``/auth`` is the same server
+without the gate, behind the host's own auth.
 
 It runs in environments that have neither pytest nor the other tests.
 """
@@ -10,14 +11,15 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from tenantry import Settings, TenantryMiddleware, current_user, require_permission, whoami
+from tenantry import MCPUserContext, Settings, TenantryMiddleware, current_user, require_permission, whoami
 from tenantry.core.rules import Rule, Rules
 from tenantry.errors import Forbidden, InsufficientScope
 from tenantry.testing import DevIdp
@@ -43,6 +45,9 @@ elif HOST == "mcp2":
 
 # Of one person, whose permissions change from one token to the next.
 PERMISSIONS = {"reader": ["notes:read"], "writer": ["notes:write", "notes:share"]}
+# Of others: one more person, and two API keys of one tenant.
+STRANGER = ["notes:read", "notes:write", "notes:share"]
+KEYS = {"key": "k" * 32, "other-key": "o" * 32}
 RULES = Rules(
     [
         Rule("tool", "admin_*", permissions=["notes:admin"]),
@@ -113,7 +118,34 @@ async def admin_tool() -> str:
     return "admin"
 
 
-TOOLS = (later, at_once, twice, direct, by_user, foreign, careful, broken, begun, admin_tool, whoami)
+def told(user: MCPUserContext) -> dict[str, Any]:
+    return {
+        "user_id": user.user_id,
+        "tenant_id": user.tenant_id,
+        "token": user.claims.get("jti"),
+        "permissions": sorted(user.permissions),
+        "in_a_thread": threading.current_thread() is not threading.main_thread(),
+    }
+
+
+async def seen(ctx: Context) -> dict[str, Any]:
+    return told(current_user(ctx))
+
+
+def seen_at_once(ctx: Context) -> dict[str, Any]:
+    return told(current_user(ctx))
+
+
+async def seen_by_itself() -> dict[str, Any]:
+    return told(current_user())
+
+
+def seen_at_once_by_itself() -> dict[str, Any]:
+    return told(current_user())
+
+
+SEEN = (seen, seen_at_once, seen_by_itself, seen_at_once_by_itself)
+TOOLS = (later, at_once, twice, direct, by_user, foreign, careful, broken, begun, admin_tool, whoami, *SEEN)
 
 
 @require_permission("notes:write", "notes:share")
@@ -130,10 +162,10 @@ async def open_prompt() -> str:
     return "text"
 
 
-def server(mode: dict[str, Any]) -> Any:
+def server(mode: dict[str, Any], **auth: Any) -> Any:
     """The tools, prompts and resources on the host's own server class."""
     quiet = {} if HOST == "fastmcp" else {"log_level": "CRITICAL"}  # drawing a traceback takes longer than a test
-    made = Server("tests", **quiet, **(mode if HOST == "mcp1" else {}))
+    made = Server("tests", **quiet, **auth, **(mode if HOST == "mcp1" else {}))
     for tool in TOOLS:
         if HOST == "fastmcp":
             made.tool(tool)
@@ -146,11 +178,33 @@ def server(mode: dict[str, Any]) -> Any:
     return made
 
 
-def mcp_app(mode: dict[str, Any]) -> Any:
-    made = server(mode)
+def mcp_app(mode: dict[str, Any], **auth: Any) -> Any:
+    made = server(mode, **auth)
     if HOST == "mcp1":
         return made.streamable_http_app()
     return made.http_app(**mode) if HOST == "fastmcp" else made.streamable_http_app(**mode)
+
+
+def caching_app() -> Any:
+    """With FastMCP's cache of answers."""
+    from fastmcp.server.middleware.caching import ResponseCachingMiddleware
+
+    made = server({})
+    made.add_middleware(ResponseCachingMiddleware())
+    return made.http_app()
+
+
+def host_auth_app(settings: Settings) -> Any:
+    """Behind the host's own auth. Nothing closes the adapter of the SDK: it ends with the process."""
+    if HOST == "fastmcp":
+        from tenantry.adapters.fastmcp import TenantryAuthProvider
+
+        provider = TenantryAuthProvider(settings)
+        return mcp_app({}, auth=provider, lifespan=provider.lifespan)
+    from tenantry.adapters.mcp_sdk import TenantryTokenVerifier
+
+    verifier = TenantryTokenVerifier(settings)
+    return mcp_app({}, auth=verifier.auth_settings(), token_verifier=verifier)
 
 
 def replaying_app() -> Any:
@@ -178,21 +232,31 @@ def replaying_app() -> Any:
 # --- The apps ---------------------------------------------------------------------------------------------------------
 
 
-def mounted(apps: dict[str, Any], settings: Settings, rules: Rules | None) -> TenantryMiddleware:
-    """Each app at its name, with its lifespan, all behind one gate."""
+def mounted(
+    apps: dict[str, Any], settings: Settings, rules: Rules | None, auth: Any = None
+) -> Callable[..., Awaitable[None]]:
+    """Each app at its name, with its lifespan, all behind one gate; ``auth`` below ``/auth`` without it."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
-            for app in apps.values():
+            for app in (*apps.values(), *([auth] if auth else [])):
                 await stack.enter_async_context(app.router.lifespan_context(app))
             yield
 
     app = Starlette(routes=[Mount(f"/{name}", app) for name, app in apps.items()], lifespan=lifespan)
-    return TenantryMiddleware(app, settings=settings, rules=rules)
+    gate = TenantryMiddleware(app, settings=settings, rules=rules)
+
+    async def chosen(scope: Any, receive: Any, send: Any) -> None:
+        if auth and scope.get("path", "").startswith("/auth/"):
+            await auth({**scope, "path": scope["path"].removeprefix("/auth")}, receive, send)
+        else:
+            await gate(scope, receive, send)
+
+    return chosen
 
 
-def hosts(settings: Settings) -> TenantryMiddleware:
+def hosts(settings: Settings, of_host_auth: Settings) -> Callable[..., Awaitable[None]]:
     if HOST == "web":
         from web import fastapi_app, starlette_app
 
@@ -200,20 +264,30 @@ def hosts(settings: Settings) -> TenantryMiddleware:
     apps = {name: mcp_app(mode) for name, mode in MODES.items()}
     if HOST == "mcp2":
         apps["replay"] = replaying_app()
-    return mounted(apps, settings, RULES)
+    if HOST == "fastmcp":
+        apps["caching"] = caching_app()
+    return mounted(apps, settings, RULES, host_auth_app(of_host_auth))
 
 
 async def serve() -> None:
     idp = DevIdp()
     async with idp.serve():
-        auth0 = {name.removeprefix("MCP_HTTP_").lower(): value for name, value in idp.settings().items()}
-        auth0 = {name: value for name, value in auth0.items() if name.startswith("auth0")}
+        trusted = {name.removeprefix("MCP_HTTP_").lower(): value for name, value in idp.settings().items()}
         tokens = {
-            name: idp.auth0.access_token("ann", scope=" ".join(permissions), permissions=permissions)
+            name: idp.auth0.access_token("ann", scope=" ".join(permissions), permissions=permissions, jti=name)
             for name, permissions in PERMISSIONS.items()
         }
-        settings = Settings(environment="development", rate_limit_tenant="off", **auth0)
-        await listen(hosts(settings), tokens)
+        tokens["stranger"] = idp.auth0.access_token("erin", scope=" ".join(STRANGER), permissions=STRANGER)
+        tokens["down"] = idp.google.access_token("bob")
+        idp.faults.set("google", "error")
+        keys = {
+            key: {"name": name, "tenant_id": "robots", "permissions": PERMISSIONS["reader"]}
+            for name, key in KEYS.items()
+        }
+        common = {"rate_limit_tenant": "off", "api_keys": keys, "environment": "development"}
+        auth0 = {name: value for name, value in trusted.items() if name.startswith("auth0")}
+        app = hosts(Settings(**common | auth0), Settings(**trusted | common))
+        await listen(app, tokens | KEYS)
 
 
 async def listen(app: Callable[..., Any], tokens: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import httpx
@@ -21,6 +22,7 @@ ENDPOINTS = [
     ("GET", "/starlette/endpoint"),
     ("POST", "/starlette/endpoint"),
 ]
+SEEN = ("seen", "seen_at_once")
 
 
 class Web(NamedTuple):
@@ -52,6 +54,17 @@ def test_who_has_the_permissions_gets_the_answer(web: Web, method: str, path: st
     answer = ask(web, "writer", method, path)
     assert answer.status_code == 200
     assert "text" in answer.text
+
+
+@pytest.mark.parametrize("path", [f"/{app}/{name}" for app in ("fastapi", "starlette") for name in SEEN])
+def test_an_endpoint_sees_its_caller_also_among_many(web: Web, path: str) -> None:
+    names = ["reader", "stranger", "key", "other-key"] * 5
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda name: ask(web, name, "GET", path), names))
+    seen = [answer.text.strip('"').split() for answer in answers]
+    assert all(by_request == by_itself for by_request, by_itself in seen)
+    assert len({user for user, _ in seen}) == 4
+    assert [user for user, _ in seen] == [user for user, _ in seen[:4]] * 5
 
 
 def test_a_parameter_that_is_wrong_is_still_the_frameworks_own_error(web: Web) -> None:

@@ -64,6 +64,14 @@ def fastapi_app() -> FastAPI:
     async def foreign() -> str:
         raise Forbidden("tenant_unknown")
 
+    @app.get("/seen")
+    async def seen(user: Annotated[MCPUserContext, Depends(caller)]) -> str:
+        return f"{user.user_id} {current_user().user_id}"
+
+    @app.get("/seen_at_once")
+    def seen_at_once(request: Request) -> str:
+        return f"{current_user(request).user_id} {current_user().user_id}"
+
     app.get("/whoami")(whoami)
     return app
 
@@ -88,5 +96,14 @@ def at_once(request: Request) -> Response:
     return PlainTextResponse("text")
 
 
+async def seen(request: Request) -> Response:
+    return PlainTextResponse(f"{current_user(request).user_id} {current_user().user_id}")
+
+
+def seen_at_once(request: Request) -> Response:
+    return PlainTextResponse(f"{current_user(request).user_id} {current_user().user_id}")
+
+
 def starlette_app() -> Starlette:
-    return Starlette(routes=[Route("/later", later), Route("/at_once", at_once), Route("/endpoint", Endpoint)])
+    named = [Route(f"/{one.__name__}", one) for one in (later, at_once, seen, seen_at_once)]
+    return Starlette(routes=[*named, Route("/endpoint", Endpoint)])

@@ -6,7 +6,8 @@ published; there is no third way. A stream that outlives its token is closed whe
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 from ..errors import Refusal
@@ -18,6 +19,7 @@ from .front import HEALTH, METRICS, Front
 from .https import upgrade_headers
 from .identity import publish, withdraw
 from .incoming import cleaned
+from .slashes import EitherSlash
 from .transport import Answer
 
 
@@ -34,6 +36,7 @@ class GateMiddleware:
         close: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.app: App = app
+        self._either_slash = EitherSlash(app)
         self.front = front
         self._start = start
         self._close = close
@@ -86,9 +89,13 @@ class GateMiddleware:
         for variable, value in front.resources.items():
             tokens.append(variable.set(value))
         expires_at = None if user is None else user.expires_at
+        if expires_at is not None and expires_at <= front.clock.now():
+            expires_at += front.leeway  # let in for the skew of clocks, so its answer is not cut off at once
         try:
             if scope["type"] == "http":
-                app = front.around(self.app, request, exchange.refuse) if front.gate.calls.rules else self.app
+                app = self._either_slash.app_for(scope["path"], front.endpoints)
+                if front.gate.calls.rules:
+                    app = front.around(app, request, exchange.refuse)
                 await exchange.run(app, mine, receive, expires_at)
             elif expires_at is None:
                 await self.app(mine, receive, exchange)
@@ -121,6 +128,20 @@ class GateMiddleware:
             await send(message)
 
         await self.app(scope, starting, closing)
+
+    @asynccontextmanager
+    async def lifespan(self, parent: object = None) -> AsyncIterator[Any]:
+        """For a parent that mounts this, because a server tells the parent alone when it starts and ends:
+        ``Starlette(routes=[Mount("/api", gate)], lifespan=gate.lifespan)``. The lifespan of the app inside is run with
+        it, where that is one of Starlette, FastAPI or FastMCP."""
+        if self._start is not None:
+            self._start()
+        inner = getattr(getattr(self.app, "router", None), "lifespan_context", None)
+        try:
+            async with nullcontext() if inner is None else inner(self.app) as state:
+                yield state
+        finally:
+            await self.aclose()
 
     async def aclose(self) -> None:
         if self._close is not None:

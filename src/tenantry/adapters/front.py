@@ -39,7 +39,9 @@ _WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 class Front:
     """``health`` answers the health checks that are not exempt; ``check`` raises a ``Refusal`` while nothing may be let
     in (the audit cannot be written); ``resources`` maps context variables to what they hold during a request;
-    ``mcp_paths`` are those whose bodies are read, None for all; ``max_body`` in bytes."""
+    ``mcp_paths`` are those whose bodies are read, None for all; ``endpoints`` are those that are served with a slash at
+    their end and without; ``max_body`` in bytes; ``leeway`` is how many seconds after its end a token is still let in.
+    """
 
     gate: Gate
     transport: Transport
@@ -55,14 +57,16 @@ class Front:
     metrics: Metrics | None = None
     resources: Mapping[ContextVar[Any], Any] = field(default_factory=dict)
     mcp_paths: frozenset[str] | None = None
+    endpoints: frozenset[str] = frozenset()
     max_body: int = 4 * 1024 * 1024
+    leeway: float = 30.0
     traffic: Traffic = field(default_factory=Traffic)
 
     def request(self, scope: Scope, peer: Peer) -> Request:
         """What is known of a request before anything about it has been checked."""
         pairs = scope["headers"]
         name = self.ids.of(dict(pairs).get(b"x-request-id"), peer) if peer.trusted else self.ids.new()
-        return Request({}, scope["query_string"], name, peer.address, pairs)
+        return Request({}, scope["query_string"], name, peer.address, pairs, scope["path"])
 
     async def alive(self, scope: Scope, path: str) -> Answer | None:
         """The answer to a health check, which asks nobody who he is; None for what is none."""
@@ -165,7 +169,7 @@ class Front:
         return self.answer(self.gate.refusing.of(error, request), request)
 
     def answer(self, refusal: Refusal, request: Request) -> Answer:
-        return self.transport.refusal(refusal, request.headers, request.id)
+        return self.transport.refusal(refusal, request.headers, request.id, request.path)
 
     async def aclose(self) -> None:
         if self.health is not None:

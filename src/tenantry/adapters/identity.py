@@ -1,8 +1,7 @@
 """The caller, where each host looks for him: request scope, the MCP SDK's user, and both context variables.
 
-The SDK binds a session to its principal only if ``scope["user"]`` is its own ``AuthenticatedUser``; the principal
-is (client_id, issuer, subject), so all three are always filled in. The token itself is not handed on: nobody
-behind the gate has a use for it that would not be token pass-through.
+The SDK binds a session to its principal only if ``scope["user"]`` is its own ``AuthenticatedUser``, over an access
+token that names the principal (``access_token.py``).
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 from ..context import user_variable
 from ..in_request import STATE_KEY, RefusalSlot, slot_variable
 from ..model import MCPUserContext
+from .access_token import access_token
 from .expiry import Scope
 
 
@@ -78,29 +78,6 @@ def _host() -> _Host:
 
         @property
         def access_token(self) -> Any:  # type: ignore[override]
-            return _access_token(self.tenantry)
+            return access_token(self.tenantry)
 
     return _Host(TenantryUser, AuthCredentials, auth_context_var)
-
-
-def _access_token(user: MCPUserContext) -> Any:
-    """The SDK's AccessToken (FastMCP's subclass where that is loaded) without the token."""
-    return _token_class()(
-        token="",
-        client_id=user.client_id or user.user_id,
-        scopes=sorted(user.permissions),
-        expires_at=None if user.expires_at is None else int(user.expires_at),
-        subject=user.user_id,
-        claims={"iss": f"tenantry:{user.provider}", **user.claims},
-    )
-
-
-@cache
-def _token_class() -> Any:
-    from mcp.server.auth.provider import AccessToken
-
-    if "fastmcp" in sys.modules:
-        from fastmcp.server.auth import AccessToken as FastMCPAccessToken
-
-        return FastMCPAccessToken
-    return AccessToken

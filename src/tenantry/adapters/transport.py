@@ -45,10 +45,12 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class Transport:
     """``resource`` is None when nobody can sign in by OAuth: clients ignore a configured key once OAuth is
-    advertised. ``hosts`` and ``origins`` are lower-case; None for ``hosts`` serves any, ``"*"`` among ``origins``
-    any. ``loopback`` also serves this machine's own names and origins (development)."""
+    advertised. ``resources`` are those of further endpoints, by their paths. ``hosts`` and ``origins`` are lower-case;
+    None for ``hosts`` serves any, ``"*"`` among ``origins`` any. ``loopback`` also serves this machine's own names and
+    origins (development)."""
 
     resource: str | None = None
+    resources: Mapping[str, str] = field(default_factory=dict)
     authorization_servers: Sequence[str] = ()
     scopes: Sequence[str] = ()
     hosts: frozenset[str] | None = None
@@ -58,14 +60,21 @@ class Transport:
     development: bool = False
     metadata: Mapping[str, bytes] = field(init=False)
     _metadata_url: str | None = field(init=False)
+    _metadata_urls: Mapping[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
-        metadata, url = {}, None
+        metadata: dict[str, bytes] = {}
+        url, urls = None, {}
         if self.resource is not None:
-            document = metadata_document(self.resource, self.authorization_servers, self.scopes)
-            metadata, url = dict.fromkeys(metadata_paths(self.resource), document), metadata_url(self.resource)
+            metadata = dict.fromkeys(metadata_paths(self.resource), self._document(self.resource))
+            url, urls = metadata_url(self.resource), {path: metadata_url(one) for path, one in self.resources.items()}
+            metadata |= {metadata_paths(one)[0]: self._document(one) for one in self.resources.values()}
         object.__setattr__(self, "metadata", metadata)
         object.__setattr__(self, "_metadata_url", url)
+        object.__setattr__(self, "_metadata_urls", urls)
+
+    def _document(self, resource: str) -> bytes:
+        return metadata_document(resource, self.authorization_servers, self.scopes)
 
     @property
     def oauth(self) -> bool:
@@ -128,12 +137,12 @@ class Transport:
             return Answer(405, [*headers, (b"allow", b"GET, HEAD, OPTIONS")], b'{"error": "method_not_allowed"}')
         return Answer(200, [*headers, (b"cache-control", _METADATA_AGE)], document)
 
-    def refusal(self, refusal: Refusal, headers: Mapping[bytes, bytes], request_id: str) -> Answer:
-        """What a refused caller sees (design: "Answers"). Never a word taken from a token."""
+    def refusal(self, refusal: Refusal, headers: Mapping[bytes, bytes], request_id: str, path: str = "") -> Answer:
+        """What a refused caller at ``path`` sees (design: "Answers"). Never a word taken from a token."""
         answer = body(refusal, request_id, development=self.development)
         media_type = b"application/json"
         fields: list[Header] = [(b"cache-control", b"no-store"), *self.cors(headers)]
-        words = challenge(refusal, self._metadata_url, self.scopes)
+        words = challenge(refusal, self._metadata_urls.get(path.rstrip("/"), self._metadata_url), self.scopes)
         if words is not None:
             fields.append((b"www-authenticate", words.encode("ascii")))
         if refusal.retry_after is not None:

@@ -2,13 +2,13 @@
 
     pip install 'tenantry[mcp]'
     export MCP_HTTP_ENVIRONMENT=development MCP_HTTP_API_KEY=only-for-this-machine
-    python examples/mcp_server.py
+    python examples/mcp2_server.py
 
     curl -s http://127.0.0.1:8000/mcp -H 'X-API-Key: only-for-this-machine' \
       -H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' \
-      -d '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami","arguments":{}}}'
+      -d '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"hello","arguments":{}}}'
 
-In production ``tenantry serve --app mcp_server:inner`` does the same, with TLS and signals.
+In production ``tenantry serve --app mcp2_server:inner`` does the same, with TLS and signals.
 """
 
 from typing import Any
@@ -17,16 +17,24 @@ import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 
-from tenantry import Settings, TenantryMiddleware, current_user
+from tenantry import Settings, TenantryMiddleware, current_user, require_permission, whoami
 
 mcp = MCPServer("example")
+mcp.add_tool(whoami)
 
 
 @mcp.tool()
-async def whoami(ctx: Context[Any, Any]) -> dict[str, str]:
-    """Who you are to this server, and for which tenant."""
+async def hello(ctx: Context[Any, Any]) -> str:
+    """A greeting that knows its caller."""
     user = current_user(ctx)
-    return {"user_id": user.user_id, "tenant_id": user.tenant_id}
+    return f"Hello {user.name or user.user_id} of {user.tenant_id}."
+
+
+@mcp.tool()
+@require_permission("notes:write")
+def write(text: str) -> str:
+    """Only for who may write; it runs in a thread and still knows its caller."""
+    return f"{current_user().user_id} wrote {text}"
 
 
 settings = Settings()
