@@ -93,7 +93,7 @@ def _problem(method: str, rules: Rules | None) -> str | None:
     from .core.rules import NEUTRAL
 
     needs_no_rule = method in NEUTRAL or (method.startswith("notifications/") and "*" not in method)
-    rule = None if rules is None else rules.rule_for(Call(method), None)
+    rule = None if rules is None else rules.rule_for(Call(method, kind=kind_of(method)), None)
     if rule is not None:
         return None if rule.public else f"which a rule closes that is not public ({rule})"
     if needs_no_rule and (rules is not None or method not in _ALSO_REACHED):

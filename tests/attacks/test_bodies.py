@@ -66,8 +66,6 @@ LIES = {
     "no method": (MODERN_SAFE, [MODERN, ("mcp-name", "safe")]),
     "no name": (MODERN_SAFE, [MODERN, ("mcp-method", "tools/call")]),
     "nothing but the version": (MODERN_SAFE, [MODERN]),
-    "no version in the body": (SAFE, mirrored()),
-    "a version that nobody knows": (SAFE, [("mcp-protocol-version", "2099-01-01"), *mirrored()[1:]]),
     "the name, on an older revision": (BAD, [("mcp-protocol-version", "2025-11-25"), ("mcp-name", "safe")]),
     "the name, in base64, on an older revision": (BAD, [("mcp-name", hidden("safe"))]),
     "the name, without a revision": (BAD, [("mcp-name", "safe")]),
@@ -86,6 +84,13 @@ async def test_headers_that_say_something_else_than_the_body(
 ) -> None:
     reply = await post(guarded, body, headers, key=ADMIN)
     assert (reply.status, reply.json()["error"]["code"]) == (400, -32020)
+    assert app.untouched
+
+
+@pytest.mark.parametrize("version", ["2026-07-28", "2099-01-01"])
+async def test_a_body_without_the_version_that_its_headers_have(guarded: Any, app: Host, version: str) -> None:
+    reply = await post(guarded, SAFE, [("mcp-protocol-version", version), *mirrored()[1:]], key=ADMIN)
+    assert (reply.status, reply.json()["error"]["code"]) == (400, -32602)
     assert app.untouched
 
 

@@ -185,6 +185,20 @@ def test_what_is_named_in_the_wrong_form_is_refused(method: str, params: Any) ->
     assert refused(body(method, params))
 
 
+@pytest.mark.parametrize("method", ["resources/subscribe", "resources/unsubscribe"])
+@pytest.mark.parametrize("params", [{}, {"_meta": {}}])
+def test_a_subscription_to_nothing_is_a_method_that_names_nothing(method: str, params: Any) -> None:
+    (call,) = read_calls(body(method, params))
+    assert (call.kind, call.name) == ("method", None)
+
+
+@pytest.mark.parametrize(
+    "params", [{"name": "notes://a"}, {"uri": None}, {"uris": ["notes://a"]}, {"URI": "notes://a"}]
+)
+def test_a_subscription_that_says_anything_has_to_name_its_resource(params: Any) -> None:
+    assert refused(body("resources/subscribe", params))
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -407,10 +421,10 @@ def wrapped(text: str) -> str:
 ALL = {"version": "2026-07-28", "method": "tools/call", "name": "add"}
 
 
-def disagree(given: dict[bytes, bytes], calls: tuple[Call, ...]) -> HeadersDisagree:
+def disagree(given: dict[bytes, bytes], calls: tuple[Call, ...], code: int = -32020) -> HeadersDisagree:
     with pytest.raises(HeadersDisagree) as caught:
         agree(given, calls)
-    assert (caught.value.status, caught.value.rpc_code) == (400, -32020)
+    assert (caught.value.status, caught.value.rpc_code) == (400, code)
     return caught.value
 
 
@@ -486,10 +500,14 @@ def test_a_method_that_names_nothing_needs_no_name() -> None:
     agree(headers(version="2026-07-28", method="tools/list"), modern("tools/list", cursor="a"))
 
 
-@pytest.mark.parametrize("stated", ["2025-11-25", "2026-07-29", None, 20260728, ["2026-07-28"]])
+@pytest.mark.parametrize("stated", ["2025-11-25", "2026-07-29", 20260728, ["2026-07-28"]])
 def test_a_version_in_the_body_that_is_not_the_header_s_disagrees(stated: Any) -> None:
-    meta = {} if stated is None else {VERSION: stated}
-    disagree(headers(**ALL), read_calls(body("tools/call", {"name": "add", "_meta": meta})))
+    disagree(headers(**ALL), read_calls(body("tools/call", {"name": "add", "_meta": {VERSION: stated}})))
+
+
+@pytest.mark.parametrize("meta", [{}, {"_meta": {}}, {"_meta": None}, {"_meta": {VERSION: None}}])
+def test_a_body_without_a_version_lacks_a_parameter_on_the_newest_revision(meta: Any) -> None:
+    disagree(headers(**ALL), read_calls(body("tools/call", {"name": "add", **meta})), code=-32602)
 
 
 @pytest.mark.parametrize("version", [None, "2025-11-25"])
@@ -501,7 +519,7 @@ def test_a_body_of_the_newest_revision_under_an_older_header_disagrees(version: 
 @pytest.mark.parametrize("version", ["2099-01-01", "", "2026-07-28 ", "2026-07-28, 2025-06-18", "DRAFT"])
 def test_an_unknown_version_is_held_to_the_newest_rules(version: str) -> None:
     disagree(headers(**(ALL | {"version": version})), modern())
-    disagree(headers(version=version), read_calls(body()))
+    disagree(headers(version=version), read_calls(body()), code=-32602)
 
 
 def test_a_name_header_needs_something_in_the_body_that_it_mirrors() -> None:

@@ -157,6 +157,13 @@ def test_no_rule_for_methods_opens_tools_prompts_and_resources(method: str) -> N
             rules.decide(NOBODY, [call])
 
 
+@pytest.mark.parametrize("method", ["resources/subscribe", "resources/unsubscribe"])
+def test_a_subscription_to_nothing_needs_a_rule_for_methods(method: str) -> None:
+    with pytest.raises(Forbidden):
+        RULES.decide(READER, [Call(method)])
+    assert Rules([Rule("method", "*", permissions=["notes:read"])]).decide(READER, [Call(method)]) == 1
+
+
 def test_a_completion_is_governed_by_the_rule_of_what_it_completes() -> None:
     def complete(kind: str, name: str) -> Call:
         return Call("completion/complete", name, {}, 1, kind)

@@ -57,6 +57,8 @@ _NAMED = {
     "resources/subscribe": ("resource", "uri"),
     "resources/unsubscribe": ("resource", "uri"),
 }
+# Not of MCP any more since 2026-07-28: a client that asks whether they are there names nothing.
+SUBSCRIBING = frozenset({"resources/subscribe", "resources/unsubscribe"})
 _REFERENCES = {"ref/prompt": ("prompt", "name"), "ref/resource": ("resource", "uri")}
 _MESSAGE = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
 _PARAMS = frozenset({"name", "uri", "arguments", "ref", "notifications", "_meta"})
@@ -138,6 +140,8 @@ def _call(message: dict[str, Any]) -> Call | None:
         raise ValueError("arguments is not an object")
     name = params.get(key)
     if type(name) is not str or not 0 < len(name) <= MAX_NAME or not name.isprintable():
+        if method in SUBSCRIBING and params.keys() <= {"_meta"}:
+            return _other(method, number, params)
         name = _name(name, kind)
     return _new(Call, (method, name, arguments, number, kind, (), params))
 
@@ -250,7 +254,10 @@ def _check_version(
     if stated is None and (call.id is None or not modern):
         return  # an older revision; and of notifications nothing is required
     if version is None or type(stated) is not str or version != stated.encode():
-        raise _disagree(call, "MCP-Protocol-Version")
+        refusal = _disagree(call, "MCP-Protocol-Version")
+        if stated is None and modern:  # nothing that could disagree: what every request has to say is missing
+            refusal.rpc_code = HeadersDisagree.INVALID_PARAMS
+        raise refusal
     if call.id is not None and (method is None or (name is None and call.method in _MIRRORED)):
         raise _disagree(call, "Mcp-Method or Mcp-Name is missing")
 

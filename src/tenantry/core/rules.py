@@ -14,7 +14,7 @@ from ..errors import ConfigurationError, CredentialMissing, Forbidden, Insuffici
 from ..model import MCPUserContext
 from .conditions import Condition, Facts, parse_condition
 from .globs import Globs
-from .jsonrpc import Call, kind_of
+from .jsonrpc import SUBSCRIBING, Call, kind_of
 from .policy import is_permission
 from .uris import misspelt, misspelt_template
 
@@ -294,7 +294,9 @@ class Rules:
 
 
 def _kind(call: Call) -> str:
-    return call.kind if call.kind != "method" else kind_of(call.method)
+    if call.kind != "method" or (call.name is None and call.method in SUBSCRIBING):  # which then reaches nothing
+        return call.kind
+    return kind_of(call.method)
 
 
 def _unmatched(user: MCPUserContext | None, kind: str) -> Refusal:
