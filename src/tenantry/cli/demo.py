@@ -9,17 +9,13 @@ import contextlib
 import importlib.metadata
 import logging
 import os
-import signal
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
 
 from ..errors import ConfigurationError
+from .interruptible import interruptible
 
-_Result = TypeVar("_Result")
 _NEEDS_EXTRA = "The demo needs the packages of its extra: pip install 'tenantry[demo]'."
-_INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     _check_extra()
-    return asyncio.run(_interruptible(_demo(arguments)))
+    return asyncio.run(interruptible(_demo(arguments)))
 
 
 async def _demo(arguments: argparse.Namespace) -> int:
@@ -58,24 +54,6 @@ async def _serve_on(url: str) -> None:
     with contextlib.suppress(asyncio.CancelledError):
         await asyncio.Event().wait()
     _say("Stopping ...")
-
-
-async def _interruptible(work: Coroutine[Any, Any, int]) -> int:
-    """Run ``work`` and cancel it at the first SIGINT or SIGTERM; its clean-up is bounded and not to be hurried."""
-    task = asyncio.ensure_future(work)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):  # Windows: asyncio.run cancels us at SIGINT
-            loop.add_signal_handler(number, _cancel_once, task)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        return _INTERRUPTED
-
-
-def _cancel_once(task: asyncio.Task[int]) -> None:
-    if not task.cancelling():
-        task.cancel()
 
 
 def _check_extra() -> None:
