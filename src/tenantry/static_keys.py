@@ -40,7 +40,7 @@ def plain_digests(records: list[ApiKeyRecord]) -> frozenset[bytes]:
 def _record(variable: str, key: str, entry: ApiKeyEntry, settings: Settings) -> ApiKeyRecord:
     hashed = _DIGEST.fullmatch(key)
     if hashed is None:
-        _check_strength(variable, key, development=settings.development)
+        check_strength(variable, key, development=settings.development)
     digest = bytes.fromhex(hashed[1]) if hashed else apikeys.digest(key.encode())
     return ApiKeyRecord(
         key_id=entry.id or _key_id(variable, key, digest),
@@ -64,8 +64,8 @@ def _key_id(variable: str, key: str, digest: bytes) -> str:
         ) from None
 
 
-def _check_strength(variable: str, key: str, *, development: bool) -> None:
-    """Long, random and unmistakable; development may do with less."""
+def check_strength(variable: str, key: str, *, development: bool) -> None:
+    """Raise ``ConfigurationError`` unless a key is long, random and unmistakable; development may do with less."""
     if not _FORM.fullmatch(key):
         raise ConfigurationError(f"{variable} has characters that do not fit a header: use A-Z a-z 0-9 - . _ ~ + /.")
     if not key.startswith(apikeys.PREFIX) and looks_like_another_kind(key):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
@@ -11,9 +12,13 @@ from typing import Any
 import pytest
 
 from tenantry import Settings, TokenValidator
-from tenantry.core.apikeys import digest, key_id_of
+from tenantry.adapters.postgres.database import Database
+from tenantry.core.apikeys import compose_key, digest, key_id_of
 from tenantry.errors import TokenInvalid
+from tenantry.model import Credential
 from tenantry.postgres import EmbeddedPostgres
+
+from .conftest import COMMAND, PATIENCE, environment
 
 pytestmark = pytest.mark.anyio
 
@@ -244,3 +249,120 @@ def test_a_database_out_of_reach_is_one_sentence_without_its_password(keys: Call
     nowhere = "postgresql://somebody:a-very-secret-word@127.0.0.1:1/none"
     for words in (("create", "--name", "ci"), ("list",), ("rotate", "00000000000"), ("revoke", "00000000000")):
         assert "secret" not in refused(keys(*words, DATABASE_URL=nowhere))
+
+
+# --- Import -----------------------------------------------------------------------------------------------------------
+
+PLAIN = "Rk7w2NqVt5XbJ9fLc3HsDm8PgZ4yTa6E"  # as another system made it: no form of ours
+
+
+def csv_of(*rows: str) -> str:
+    return "\n".join(["name,key,tenant,permissions,expires_at", *rows]) + "\n"
+
+
+@pytest.fixture
+def imported(server: EmbeddedPostgres) -> Callable[..., Done]:
+    """``tenantry keys import -`` with a database and a text on standard input."""
+
+    def command(text: str, *words: str) -> Done:
+        return subprocess.run(
+            [*COMMAND, "keys", "import", "-", *words],
+            input=text,
+            env=environment(
+                MCP_HTTP_DATABASE_CONNECTION_STRING=server.app_dsn, MCP_HTTP_DIRECT_DATABASE_URL=server.admin_dsn
+            ),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    return command
+
+
+def a_key() -> tuple[str, str]:
+    """A key of our form, and what is stored of it."""
+    key = compose_key("live", secrets.token_bytes(8), secrets.token_bytes(32))
+    return key, f"sha256:{digest(key.encode()).hex()}"
+
+
+async def test_imported_keys_work_at_once_and_are_nowhere_in_the_output(
+    imported: Callable[..., Done], validator: TokenValidator
+) -> None:
+    key, _ = a_key()
+    other, its_digest = a_key()
+    rows = [
+        {"name": "one", "key": key, "tenant": "acme_example", "permissions": ["notes:read", "notes:write"]},
+        {"name": "two", "key": its_digest, "id": key_id_of(other), "expires_at": "2099-01-01T00:00:00Z"},
+    ]
+    done = imported("\n".join(map(json.dumps, rows)), "--json")
+    first, second = said(done)["keys"]
+    assert (first["tenant_id"], first["permissions"]) == ("acme_example", ["notes:read", "notes:write"])
+    assert (second["key_id"], second["expires_at"]) == (key_id_of(other), "2099-01-01T00:00:00Z")
+    assert (await validator.validate_token(key)).tenant_id == "acme_example"
+    assert (await validator.validate_token(other)).user_id == f"apikey:{key_id_of(other)}"
+    for secret in (key, digest(key.encode()).hex(), its_digest):
+        assert secret not in done.stdout + done.stderr
+
+
+async def test_a_key_of_another_form_is_known_in_x_api_key_alone(
+    imported: Callable[..., Done], validator: TokenValidator
+) -> None:
+    done = imported(csv_of(f"old system,{PLAIN},acme_example,notes:read notes:write,"))
+    assert done.returncode == 0, done.stderr
+    assert "good in X-API-Key only" in done.stderr
+    admitted = await validator.gate.validate(Credential(PLAIN.encode(), "x-api-key"))
+    assert (admitted.user.name, admitted.user.permissions) == ("old system", {"notes:read", "notes:write"})
+    with pytest.raises(TokenInvalid):
+        await validator.validate_token(PLAIN)
+
+
+async def test_a_dry_run_changes_nothing(imported: Callable[..., Done], stored: Callable[..., Done]) -> None:
+    key, _ = a_key()
+    done = imported(csv_of(f"dry,{key},,,"), "--dry-run", "--json")
+    assert (said(done)["imported"], said(done)["keys"][0]["key_id"]) == (False, key_id_of(key))
+    assert key_id_of(key) not in stored("list").stdout
+    assert imported(csv_of(f"dry,{key},,,")).returncode == 0
+
+
+async def test_one_bad_line_and_nothing_is_imported(imported: Callable[..., Done], stored: Callable[..., Done]) -> None:
+    good, _ = a_key()
+    taken, its_digest = a_key()
+    assert imported(csv_of(f"taken,{taken},,,")).returncode == 0
+    bad_lines = {
+        f"again,{taken},,,": "line 3: this key is in the database already",
+        f"again,{its_digest},,,": "line 3: this key is in the database already",
+        f"twice,{good},,,": "line 3: the same key stands at line 2",
+        "short,changeme,,,": "line 3: key is too short",
+        f"cut,{good[:-1]},,,": "line 3: key begins as one of tenantry's",
+        "digest,sha256:12,,,": "line 3: key is not sha256:",
+        f"tenant,{a_key()[0]},No Such,,": "line 3: 'No Such' cannot be the id of a tenant",
+        f"late,{a_key()[0]},,,2001-01-01T00:00:00Z": "line 3: The key would expire",
+        f"zone,{a_key()[0]},,,2099-01-01": "line 3: expires_at is '2099-01-01', without a time zone",
+        f",{a_key()[0]},,,": "line 3: The name of a key",
+        f"cells,{a_key()[0]}": "line 3: not as many cells",
+    }
+    for line, words in bad_lines.items():
+        sentence = refused(imported(csv_of(f"good,{good},,,", line)))
+        assert words in sentence
+        assert line.split(",")[1] not in sentence
+    assert key_id_of(good) not in stored("list").stdout
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "name,tenant\na,b\n", "mcpk_live_x,y\n", '{"name": "x"}\n', '{"name": "x", "key": 1}\n', "{nonsense\n"],
+)
+def test_a_file_that_is_no_list_of_keys_is_refused(imported: Callable[..., Done], text: str) -> None:
+    refused(imported(text))
+
+
+async def test_an_import_is_in_the_audit(imported: Callable[..., Done], server: EmbeddedPostgres) -> None:
+    key, _ = a_key()
+    imported(csv_of(f"audited,{key},,,"))
+    database = Database.open(server.app_dsn, admin_dsn=server.admin_dsn, create_tenants=False)
+    async with database, database.clusters["main"].administering() as connection:
+        lines = [row["line"] for row in await connection.fetch("SELECT line::text AS line FROM tenantry.audit")]
+    (line,) = [line for line in lines if key_id_of(key) in line]
+    assert "key.created" in line
+    assert "imported" in line

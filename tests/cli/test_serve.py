@@ -192,11 +192,12 @@ def test_a_port_that_is_taken_is_one_sentence(start: Callable, run: Callable, he
     assert f"cannot listen on 127.0.0.1:{port}" in one_sentence(done)
 
 
-def test_an_app_that_is_behind_the_gate_already_is_refused(run: Callable, here: Path) -> None:
-    quiet = {**DEVELOPMENT, "MCP_HTTP_LOG_LEVEL": "error"}
-    done = run("serve", "--app", "my_server:Gated.make", "--factory", cwd=here, **quiet)
-    assert done.returncode == 2
-    assert "already" in done.stderr.splitlines()[-1]
+def test_an_app_that_is_behind_the_gate_already_is_served_as_it_is(start: Callable, here: Path) -> None:
+    app = ("serve", "--app", "my_server:Gated.make", "--factory", "--port", "0")
+    server = start(*app, cwd=here, **DEVELOPMENT, MCP_HTTP_RATE_LIMIT_TENANT="1/60")
+    url = server.until(READY)[1]
+    assert httpx.get(f"{url}/who", trust_env=False).status_code == 401
+    assert [get(f"{url}/who").status_code for _ in range(2)] == [200, 429], "counted once: there is one gate"
 
 
 def test_an_app_whose_lifespan_fails_ends_with_2(run: Callable, here: Path) -> None:

@@ -26,14 +26,22 @@ OK, WRONG, MISCONFIGURED, INTERRUPTED = 0, 1, 2, 130
 # The commands in the order of the help, with its line for each. `some-name` is the module `some_name` of this package:
 # a docstring, configure(parser) and run(arguments) -> exit code. It is imported when the command is asked for.
 COMMANDS = {
+    "init": "write a commented .env: who may vouch, and where it runs",
     "demo": "a guided tour on this machine, without an account anywhere",
+    "dev": "an identity provider and a database for a server that is being written",
     "serve": "serve an ASGI app behind the gate",
-    "keys": "make, list, rotate and revoke API keys",
+    "doctor": "find what is wrong with the settings, or with a running MCP server",
+    "token": "explain why a token is let in or refused",
+    "client-config": "print the configuration of an MCP client",
+    "healthcheck": "ask the server on this machine whether it is alive or ready",
+    "keys": "make, list, rotate, revoke and import API keys",
     "migrate": "bring all tenants to the newest version",
     "tenants": "make, list, map, suspend, export, check, move and drop tenants",
     "policy": "check the rules, and try them on a caller and a call",
     "audit": "read, search and verify the audit, and erase a person from it",
-    "version": "print the version",
+    "completion": "print a completion script for bash, zsh or fish",
+    "help": "read about a command, a topic, a setting or a reason",
+    "version": "print the version, and what a bug report needs",
 }
 EPILOG = "Exit codes: 0 in order, 1 a row or a check came out wrong, 2 usage or configuration error, 130 interrupted."
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import os
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -42,5 +43,8 @@ def with_database(work: Callable[[Database], Awaitable[int]], *, prepared: bool 
 
 
 def actor() -> str:
-    """Who is at the keyboard, for the audit."""
-    return f"cli:{getpass.getuser()}"
+    """Who is at the keyboard, for the audit; in a container a number that has no name."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # OSError since Python 3.13
+        return f"cli:{os.getuid()}"

@@ -1,4 +1,5 @@
-"""API keys: make, list, rotate and revoke them. A key is shown once, when it is made; what is kept is its digest."""
+"""API keys: make, list, rotate, revoke and import them. A key is shown once, when it is made; what is kept is its
+digest."""
 
 from __future__ import annotations
 
@@ -11,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
 from .database import actor, with_database
-from .words import iso, say, table
+from .words import TIME, iso, moment, say, table
 
 if TYPE_CHECKING:
     from ..adapters.postgres.administration.keys import KeyEntry, NewKey
     from ..adapters.postgres.database import Database
 
 _COLUMNS = ("ID", "STATE", "NAME", "TENANT", "EXPIRES", "LAST USED", "PERMISSIONS")
-_TIME = "ISO 8601 with offset, like 2027-01-31T00:00:00Z"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,8 +30,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     create.add_argument("--owner", help="who answers for it, for people (database only)")
     create.add_argument("--tenant", metavar="TENANT_ID", help="the tenant it belongs to (default: one of its own)")
     create.add_argument("--permission", action="append", default=[], help="may be repeated; nothing by default")
-    create.add_argument("--not-before", metavar="TIME", help=f"when it begins to work: {_TIME}")
-    create.add_argument("--expires-at", metavar="TIME", help=f"when it ends: {_TIME}")
+    create.add_argument("--not-before", metavar="TIME", help=f"when it begins to work: {TIME}")
+    create.add_argument("--expires-at", metavar="TIME", help=f"when it ends: {TIME}")
     create.add_argument("--no-database", action="store_true", help="an entry for MCP_HTTP_API_KEYS in any case")
     listing = actions.add_parser("list", help="all keys of the database, without anything secret")
     listing.add_argument("--tenant", metavar="TENANT_ID", help="those of one tenant")
@@ -46,13 +46,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action.add_argument("key_id", metavar="KEY_ID", help="its id, as list shows it; never the key itself")
     for action in (create, rotate):
         action.add_argument("--env", default="live", help="2 to 12 lower-case letters inside the key (default: live)")
-    for action in (create, listing, rotate, revoke):
+    takeover = actions.add_parser(
+        "import",
+        help="take keys over: all of a file, or none",
+        description="CSV with a header line, or one JSON object a line: name, key, tenant, permissions, expires_at, "
+        "not_before, owner, id. key is sha256:<hex digest>, or the key itself, which is hashed at once. A key that "
+        "does not begin with mcpk_ is known in X-API-Key only.",
+    )
+    takeover.add_argument("file", metavar="FILE", help="the file, or - for standard input")
+    takeover.add_argument("--dry-run", action="store_true", help="check everything, and change nothing")
+    for action in (create, listing, rotate, revoke, takeover):
         action.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "create" and (arguments.no_database or not _has_database()):
         return _print_entry(arguments)
+    if arguments.action == "import":
+        from .keys_import import read
+
+        arguments.keys = read(arguments.file)  # before a connection is made: most mistakes are in the file
     work = _ACTIONS[arguments.action]
     return with_database(lambda database: work(database, arguments))
 
@@ -75,8 +88,8 @@ async def _create(database: Database, arguments: argparse.Namespace) -> int:
         owner=arguments.owner,
         tenant_id=arguments.tenant,
         permissions=arguments.permission,
-        not_before=_moment("--not-before", arguments.not_before),
-        expires_at=_moment("--expires-at", arguments.expires_at),
+        not_before=moment("--not-before", arguments.not_before),
+        expires_at=moment("--expires-at", arguments.expires_at),
         environment=arguments.env,
     )
     _show(made, arguments)
@@ -121,24 +134,30 @@ async def _revoke(database: Database, arguments: argparse.Namespace) -> int:
     return 0
 
 
+async def _import(database: Database, arguments: argparse.Namespace) -> int:
+    from ..adapters.postgres.administration.key_import import import_keys
+
+    entries = await import_keys(database, arguments.keys, actor=actor(), dry_run=arguments.dry_run)
+    now = datetime.now(UTC)
+    if arguments.json:
+        print(json.dumps({"imported": not arguments.dry_run, "keys": [_members(e, now) for e in entries]}, indent=2))
+    else:
+        print(table([_COLUMNS, *(_cells(entry, now) for entry in entries)]))
+    many = f"{len(entries)} key{'' if len(entries) == 1 else 's'}"
+    say(f"{many} would be imported; nothing has been changed." if arguments.dry_run else f"{many} imported.")
+    foreign = sum(entry.key_id.startswith("d") and len(entry.key_id) == 12 for entry in entries)
+    if foreign:
+        say(f"{foreign} without the form mcpk_..., or by a digest without id: good in X-API-Key only.")
+    return 0
+
+
 _ACTIONS: dict[str, Callable[[Database, argparse.Namespace], Awaitable[int]]] = {
     "create": _create,
     "list": _list,
     "rotate": _rotate,
     "revoke": _revoke,
+    "import": _import,
 }
-
-
-def _moment(option: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigurationError(f"{option} is {text!r}: write a time as {_TIME}.") from None
-    if moment.tzinfo is None:
-        raise ConfigurationError(f"{option} is {text!r}, without a time zone: write it as {_TIME}.")
-    return moment
 
 
 def _show(made: NewKey, arguments: argparse.Namespace) -> None:

@@ -1,4 +1,5 @@
-"""Serve an ASGI app behind the gate, with the settings of the environment (MCP_HTTP_*)."""
+"""Serve an ASGI app behind the gate, with the settings of the environment (MCP_HTTP_*). One that is wrapped in
+TenantryMiddleware already is served as it is, with the settings that it has."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..core.claims import ClaimRules
+from ..core.jws import UnverifiedToken
 from ..core.matching import Presented
 from ..core.policy import permissions_of, roles_of, scopes_of
 from ..core.tenancy import domain_of_email
@@ -60,21 +61,14 @@ class Auth0Provider:
         )
         url = f"{settings.issuer}.well-known/jwks.json"
         self._settings = settings
-        self._jwt = JwtVerifier(self.name, rules, RemoteKeys(self.name, url, fetch, clock, observe), clock)
-        self.keys = self._jwt.keys
+        own = (("kind", self._check_kind), ("organization", self._check_organization))
+        self.jwt = JwtVerifier(self.name, rules, RemoteKeys(self.name, url, fetch, clock, observe), clock, own)
+        self.keys = self.jwt.keys
         self.issuers = (settings.issuer,)
         self.authorization_servers = (settings.issuer,)
 
     async def verify(self, presented: Presented) -> VerifiedClaims:
-        claims = presented.claims or {}
-        if any(mark in claims for mark in _ID_TOKEN_MARKS):
-            raise TokenInvalid("token_kind_refused")
-        if "org_id" in claims and text_of(claims, "org_id") is None:
-            raise TokenInvalid("claims_malformed")  # its people must not land somewhere else
-        allowed = self._settings.organizations
-        if allowed is not None and text_of(claims, "org_id") not in allowed:
-            raise TokenInvalid("organization_missing")
-        return await self._jwt.verify(presented, "access_token")
+        return await self.jwt.verify(presented, "access_token")
 
     def identify(self, verified: VerifiedClaims) -> Identity:
         claims, settings = verified.claims, self._settings
@@ -100,6 +94,17 @@ class Auth0Provider:
 
     async def aclose(self) -> None:
         await self.keys.aclose()
+
+    def _check_kind(self, token: UnverifiedToken, claims: Mapping[str, Any], now: float) -> None:
+        if any(mark in claims for mark in _ID_TOKEN_MARKS):
+            raise TokenInvalid("token_kind_refused")
+
+    def _check_organization(self, token: UnverifiedToken, claims: Mapping[str, Any], now: float) -> None:
+        if "org_id" in claims and text_of(claims, "org_id") is None:
+            raise TokenInvalid("claims_malformed")  # its people must not land somewhere else
+        allowed = self._settings.organizations
+        if allowed is not None and text_of(claims, "org_id") not in allowed:
+            raise TokenInvalid("organization_missing")
 
     def _permissions(self, claims: Mapping[str, Any]) -> frozenset[str]:
         """With both in a token, RBAC's ``permissions`` may exceed what the user consented to in ``scope`` and the

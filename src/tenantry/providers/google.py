@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.claims import ClaimRules, check_subject
+from ..core.jws import UnverifiedToken
 from ..core.matching import GOOGLE, Presented
 from ..core.policy import scopes_of
 from ..core.tenancy import canonical_domain, domain_of_email
@@ -68,16 +69,14 @@ class GoogleProvider:
         self._settings = settings
         self._clock = clock
         self._client = ProviderClient(self.name, fetch, clock, observe)
-        self._jwt = JwtVerifier(
-            self.name, rules, RemoteKeys(self.name, settings.keys_url, fetch, clock, observe), clock
-        )
-        self.keys = self._jwt.keys
+        keys = RemoteKeys(self.name, settings.keys_url, fetch, clock, observe)
+        self.jwt = JwtVerifier(self.name, rules, keys, clock, (("client", self._check_party),))
+        self.keys = keys
 
     async def verify(self, presented: Presented) -> VerifiedClaims:
         if presented.token is None:
             return await self._verify_access_token(presented.text)
-        self._check_party(presented.claims or {})
-        return await self._jwt.verify(presented, "id_token")
+        return await self.jwt.verify(presented, "id_token")
 
     def identify(self, verified: VerifiedClaims) -> Identity:
         claims = verified.claims
@@ -102,7 +101,7 @@ class GoogleProvider:
     async def aclose(self) -> None:
         await self.keys.aclose()
 
-    def _check_party(self, claims: Mapping[str, Any]) -> None:
+    def _check_party(self, token: UnverifiedToken, claims: Mapping[str, Any], now: float) -> None:
         """Our own clients, or a service account that the operator listed (pinned by its id: addresses are
         re-created)."""
         if text_of(claims, "sub") in self._settings.service_accounts:

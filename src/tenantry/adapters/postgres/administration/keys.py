@@ -95,12 +95,12 @@ async def create_key(
         not_before=not_before,
         expires_at=expires_at,
     )
-    _check(made.entry)
-    async with _changing(database) as (connection, ready):
-        await _check_tenant(connection, tenant_id)
-        await _add(connection, made)
+    check_entry(made.entry)
+    async with changing(database) as (connection, ready):
+        await check_tenant(connection, tenant_id)
+        await add_key(connection, made.entry, apikeys.digest(made.key.encode()))
         await registry.announce(
-            connection, ready.deployment, actor, "key.created", made.entry.key_id, _detail(made.entry)
+            connection, ready.deployment, actor, "key.created", made.entry.key_id, detail_of(made.entry)
         )
     return made
 
@@ -121,7 +121,7 @@ async def rotate_key(
     """
     if not 0 <= overlap <= _LONGEST_OVERLAP_SECONDS:
         raise ConfigurationError(f"The overlap of a rotation is 0 to {_LONGEST_OVERLAP_SECONDS:.0f} seconds.")
-    async with _changing(database) as (connection, ready):
+    async with changing(database) as (connection, ready):
         old, now = await _locked(connection, key_id), datetime.now(UTC)
         state = old.state(now)
         if state == "replaced":
@@ -133,17 +133,19 @@ async def rotate_key(
         if overlap:
             ends = now + timedelta(seconds=overlap)
             ended = replace(ended, expires_at=ends if old.expires_at is None else min(ends, old.expires_at))
-        await _add(connection, made)
+        await add_key(connection, made.entry, apikeys.digest(made.key.encode()))
         await _end(connection, ended)
         detail = {"replaced_by": ended.replaced_by, "expires_at": _text(ended.expires_at), "revoked": not overlap}
         await registry.announce(connection, ready.deployment, actor, "key.rotated", key_id, detail)
-        await registry.audit(connection, ready.deployment, actor, "key.created", made.entry.key_id, _detail(made.entry))
+        await registry.audit(
+            connection, ready.deployment, actor, "key.created", made.entry.key_id, detail_of(made.entry)
+        )
     return replace(made, replaces=ended)
 
 
 async def revoke_key(database: Database, key_id: str, *, actor: str) -> KeyEntry:
     """Make a key worthless on every replica. One that was revoked before stays as it was."""
-    async with _changing(database) as (connection, ready):
+    async with changing(database) as (connection, ready):
         known = await _locked(connection, key_id)
         if known.revoked_at is not None:
             return known
@@ -153,7 +155,7 @@ async def revoke_key(database: Database, key_id: str, *, actor: str) -> KeyEntry
     return ended
 
 
-def _check(entry: KeyEntry) -> None:
+def check_entry(entry: KeyEntry) -> None:
     """Raise ``ConfigurationError`` unless a server would take such a key, and it would be good at some time."""
     for what, text in (("name", entry.name), ("owner", entry.owner)):
         if text is not None and not (text.strip() and len(text) <= _LONGEST_NAME and text.isprintable()):
@@ -182,7 +184,7 @@ def _check_life(entry: KeyEntry) -> None:
         raise ConfigurationError("The key would expire before anybody could use it: give it a later end.")
 
 
-async def _check_tenant(connection: Any, tenant_id: str | None) -> None:
+async def check_tenant(connection: Any, tenant_id: str | None) -> None:
     known = None if tenant_id is None else await registry.find(connection, tenant_id)
     if known is not None and known.state == "suspended":
         raise ConfigurationError(f"Tenant {tenant_id} is suspended: `tenantry tenants resume {tenant_id}` first.")
@@ -216,7 +218,7 @@ def _successor(old: KeyEntry, now: datetime, environment: str) -> NewKey:
 
 
 @asynccontextmanager
-async def _changing(database: Database) -> AsyncIterator[tuple[Any, Ready]]:
+async def changing(database: Database) -> AsyncIterator[tuple[Any, Ready]]:
     """A transaction on the registry."""
     cluster = database.clusters[MAIN]
     ready = await cluster.ready()
@@ -237,12 +239,11 @@ async def _locked(connection: Any, key_id: str) -> KeyEntry:
     return _entry(row)
 
 
-async def _add(connection: Any, made: NewKey) -> None:
-    entry = made.entry
+async def add_key(connection: Any, entry: KeyEntry, digest: bytes) -> None:
     await connection.execute(
         load("key_add"),
         entry.key_id,
-        apikeys.digest(made.key.encode()),
+        digest,
         entry.name,
         entry.owner,
         entry.tenant_id,
@@ -261,7 +262,7 @@ def _entry(row: Any) -> KeyEntry:
     return KeyEntry(**{**row, "permissions": tuple(row["permissions"])})
 
 
-def _detail(entry: KeyEntry) -> dict[str, Any]:
+def detail_of(entry: KeyEntry) -> dict[str, Any]:
     """What the audit keeps of a new key."""
     return {
         "name": entry.name,
