@@ -1,17 +1,19 @@
 """New settings, policy and keys while requests go on: a good configuration takes the place of the old one, a bad one is
 refused and the old one goes on.
 
-Read anew when a file that holds them changes (``MCP_HTTP_CONFIG_FILE``, ``MCP_HTTP_POLICY_FILE``), or when ``now`` is
-called (``tenantry serve``: SIGHUP). What did not change keeps its connections, fetched keys and counters
-(``parts.py``); what the old configuration alone used is closed when its last request has been answered. The address
-that is served, TLS files, the log and the environment stay as they were at start.
+Read anew when a file that holds them changes (``MCP_HTTP_CONFIG_FILE``, ``MCP_HTTP_POLICY_FILE``, those in
+``MCP_HTTP_SECRETS_DIR``), or when ``now`` is called (``tenantry serve``: SIGHUP). What did not change keeps its
+connections, fetched keys and counters (``parts.py``); what the old configuration alone used is closed when its last
+request has been answered. The address that is served, TLS files, the log, the time to end in and the environment stay
+as they were at start.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +21,22 @@ from .adapters.asgi import GateMiddleware
 from .assemble import Assembly, assemble
 from .errors import ConfigurationError
 from .observations import ConfigurationRefused
-from .settings import PREFIX, Settings
+from .settings import PREFIX, Settings, setting_files
 
 if TYPE_CHECKING:
     from .core.rules import Rules
 
 LOOK_SECONDS = 1.0  # a file is looked at so often
-_AT_START_ONLY = ("environment", "host", "port", "tls_cert_path", "tls_key_path", "log_level", "log_format")
+_AT_START_ONLY = (
+    "environment",
+    "host",
+    "port",
+    "shutdown_grace",
+    "tls_cert_path",
+    "tls_key_path",
+    "log_level",
+    "log_format",
+)
 
 
 class Reloader:
@@ -43,15 +54,20 @@ class Reloader:
         self._read = read
         self._rules = rules
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
         self._seen = self._stamps()
 
     def start(self) -> None:
         """Belongs to the event loop that serves requests."""
         self._current.start()
-        if self._files():
+        if self._files() or os.environ.get(PREFIX + "SECRETS_DIR"):
             self._spawn(self._watch())
 
     async def aclose(self) -> None:
+        """A second time does nothing: both a server and its app's lifespan may close."""
+        if self._closed:
+            return
+        self._closed = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -80,10 +96,12 @@ class Reloader:
                 self._seen = stamps
                 self.now()
 
-    def _files(self) -> Iterable[Path]:
-        named = os.environ.get(PREFIX + "CONFIG_FILE")
+    def _files(self) -> list[Path]:
         policy = self._current.settings.policy_file
-        return [Path(path) for path in (named, policy) if path is not None]
+        files = [] if policy is None else [policy]
+        with contextlib.suppress(ConfigurationError):  # a directory that is gone is noticed as files that are
+            files += setting_files()
+        return files
 
     def _stamps(self) -> list[tuple[str, int, int] | None]:
         """What tells one content of the files from the next, also where a file is put in the place of another."""

@@ -146,3 +146,36 @@ def test_whatever_a_client_writes_the_client_s_own_address_stands(junk: list[str
     asked = a_request()
     asked["headers"] = [*asked["headers"], (b"x-forwarded-for", line)]
     assert TRUSTING.peer(asked).address == CLIENT
+
+
+# A header that holds the address alone
+
+FLY = Proxies(["10.0.0.0/8"], "fly-client-ip")
+
+
+def test_a_header_of_the_platform_s_own_is_read_in_place_of_the_list() -> None:
+    asked = a_request(
+        ("x-forwarded-for", "1.1.1.1"),
+        ("x-real-ip", "2.2.2.2"),
+        ("fly-client-ip", f" {CLIENT} "),
+        ("x-forwarded-proto", "https"),
+    )
+    assert FLY.peer(asked) == Peer(CLIENT, https=True, trusted=True)
+
+
+def test_a_client_with_a_proxy_s_kind_of_address_is_still_the_client() -> None:
+    assert FLY.peer(a_request(("fly-client-ip", "10.9.9.9"))).address == "10.9.9.9"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[], [""], [CLIENT, CLIENT], [f"{CLIENT}, 1.1.1.1"], ["unknown"], ["a" * 5000], ["\u0661.1.1.1"], ["for=1.1.1.1"]],
+)
+def test_a_header_that_is_missing_twice_there_or_no_address_is_no_statement(values: list[str]) -> None:
+    asked = a_request(("x-forwarded-for", "1.1.1.1"))
+    asked["headers"] += [(b"fly-client-ip", value.encode()) for value in values]
+    assert FLY.peer(asked) == Peer(PROXY, https=False, trusted=True)
+
+
+def test_from_a_stranger_it_means_nothing() -> None:
+    assert FLY.peer(a_request(("fly-client-ip", "1.1.1.1"), peer=CLIENT)) == Peer(CLIENT, https=False, trusted=False)

@@ -3,6 +3,9 @@
 ``X-Forwarded-For`` is a list that anybody may begin and each proxy continues, so it is read from its end: what the
 nearest hop saw comes last. Hops that are trusted are passed over; the first that is not is the client. ``Forwarded``
 (RFC 7239) is not read: hardly a proxy writes it, and two headers that say the same could say two things.
+
+Some platforms have a header of their own with the client's address alone (``Fly-Client-IP``, ``X-Real-IP`` at Railway),
+which their edge overwrites. Where one is named, it is read in place of the list.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from ..errors import ConfigurationError
 from .expiry import Scope
 
 UNIX = "unix"
+LIST = "x-forwarded-for"
 _LONGEST = 45 + len("[]:65535")  # INET6_ADDRSTRLEN without its zero byte, then brackets and a port
 _KNOWN = 4096  # addresses whose reading is remembered: each is at most _LONGEST characters
 _MAPPED = "::ffff:"
@@ -33,13 +37,15 @@ class Peer(NamedTuple):
 
 
 class Proxies:
-    """``trusted`` are addresses, networks (CIDR) and the word "unix" for a proxy that connects through a unix socket.
+    """``trusted`` are addresses, networks (CIDR) and the word "unix" for a proxy that connects through a unix socket;
+    ``header`` is the one in which they tell the client's address.
 
     Raises ``ConfigurationError`` for anything else, and for a network that is everybody: a header that anybody may
     write says nothing.
     """
 
-    def __init__(self, trusted: Sequence[str] = ()) -> None:
+    def __init__(self, trusted: Sequence[str] = (), header: str = LIST) -> None:
+        self._single = None if header == LIST else header.encode("ascii")
         self._unix = UNIX in trusted
         self._networks = [_network(entry) for entry in trusted if entry != UNIX]
         self._any = bool(trusted)
@@ -66,6 +72,8 @@ class Proxies:
         return self._behind(scope, address, https)
 
     def _behind(self, scope: Scope, proxy: str | None, https: bool) -> Peer:
+        if self._single is not None:
+            return self._told(self._single, scope, proxy, https)
         hops: list[bytes] = []
         protocols: list[bytes] = []
         real: list[bytes] = []
@@ -79,9 +87,15 @@ class Proxies:
         # Some platforms send X-Real-IP alone. Two of them are no statement.
         told = b",".join(hops) if hops else real[0] if len(real) == 1 else b""
         address = self._client(told, proxy)
-        if protocols:  # what the nearest hop added comes last; it knows better than our own socket how the client came
-            https = protocols[-1].rpartition(b",")[2].strip().lower() in (b"https", b"wss")
-        return Peer(address, https, True)
+        return Peer(address, _came_over_tls(protocols, https), True)
+
+    def _told(self, name: bytes, scope: Scope, proxy: str | None, https: bool) -> Peer:
+        """With the address out of a header that holds one. Two of them, or a list, are no statement."""
+        told = [value for header, value in scope["headers"] if header == name]
+        protocols = [value for header, value in scope["headers"] if header == b"x-forwarded-proto"]
+        text = told[0].strip(b" \t") if len(told) == 1 else b""
+        address = self._read(text.decode("latin-1"))[0] if len(text) <= _LONGEST else None
+        return Peer(address or proxy, _came_over_tls(protocols, https), True)
 
     def _client(self, hops: bytes, nearest: str | None) -> str | None:
         """The first hop from the end that is not trusted. What cannot be read ends the walk: whoever handed it over is
@@ -110,6 +124,13 @@ class Proxies:
 
 _SECURE = frozenset({"https", "wss"})
 _peer = Peer._make
+
+
+def _came_over_tls(protocols: list[bytes], https: bool) -> bool:
+    """What the nearest hop added comes last; it knows better than our own socket how the client came."""
+    if not protocols:
+        return https
+    return protocols[-1].rpartition(b",")[2].strip().lower() in (b"https", b"wss")
 
 
 def _plain(text: str) -> str | None:

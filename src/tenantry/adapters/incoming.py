@@ -26,7 +26,9 @@ _PLAIN = frozenset(
     """.split()
 )
 # What a trusted proxy says, in the one spelling in which it is read here.
-_FORWARDED = frozenset({b"forwarded", b"x-real-ip"})
+_FORWARDED = frozenset(
+    {b"forwarded", b"x-real-ip", b"cf-connecting-ip", b"fly-client-ip", b"true-client-ip", b"x-client-ip"}
+)
 _FORWARDED_PREFIX = b"x-forwarded"
 _IDENTITY = (b"x-user", b"x-tenant")
 _FOLD = bytes(
