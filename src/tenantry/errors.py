@@ -87,8 +87,36 @@ REASONS: dict[str, Reason] = {
         "MCP_HTTP_GOOGLE_SERVICE_ACCOUNTS to accept it.",
     ),
     "subject_invalid": Reason("The token subject is not acceptable"),
+    "workload_not_allowed": Reason(
+        "The token was issued to a workload that is not accepted",
+        "No rule of its entry in MCP_HTTP_OIDC_PROVIDERS matches.",
+    ),
     "organization_missing": Reason("The token names no organization"),
     "sender_constrained": Reason("A sender-constrained token needs its proof of possession"),
+    "token_unbound": Reason(
+        "The token is not bound to a key",
+        "DPoP: the client asked for its token without a proof, so that it was given a plain one.",
+    ),
+    "proof_key_mismatch": Reason("The token is bound to another key than the one of the proof"),
+    # 401, proof of possession (RFC 9449)
+    "proof_missing": Reason("The DPoP proof is missing"),
+    "proof_malformed": Reason("The DPoP proof is malformed", "One DPoP header, and a JWT of type dpop+jwt in it."),
+    "proof_algorithm_refused": Reason("The algorithm of the DPoP proof is not accepted"),
+    "proof_key_refused": Reason(
+        "The key of the DPoP proof is not acceptable",
+        "A public EC, Ed25519 or RSA key (2048 to 4096 bits) is expected.",
+    ),
+    "proof_signature_invalid": Reason("The signature of the DPoP proof is invalid"),
+    "proof_of_another_request": Reason(
+        "The DPoP proof was made for another request",
+        "htm and htu must be the method and the address that clients use: MCP_HTTP_PUBLIC_URL, without a query.",
+    ),
+    "proof_of_another_token": Reason("The DPoP proof was made for another token"),
+    "proof_stale": Reason("The DPoP proof is too old", "See MCP_HTTP_DPOP_WINDOW; or the clock of the client is slow."),
+    "proof_not_yet_valid": Reason("The DPoP proof is from the future", "The clock of the client is fast."),
+    "proof_replayed": Reason("The DPoP proof was used before", "A client makes a new one for every request."),
+    "proof_nonce_needed": Reason("The DPoP proof needs the nonce of this server"),
+    # 401, time and keys
     "token_expired": Reason("The token has expired"),
     "token_not_yet_valid": Reason("The token is not valid yet"),
     "api_key_invalid": Reason("The API key is not valid"),
@@ -125,6 +153,7 @@ REASONS: dict[str, Reason] = {
     # 429
     "address_quota": Reason("Too many requests", "See MCP_HTTP_RATE_LIMIT_ANONYMOUS."),
     "api_key_quota": Reason("Too many requests", "See MCP_HTTP_RATE_LIMIT_API_KEY."),
+    "proof_quota": Reason("Too many requests", "So many DPoP proofs of one caller are remembered, and no more."),
     "tenant_quota": Reason("Too many requests", "See MCP_HTTP_RATE_LIMIT_TENANT."),
     "user_quota": Reason("Too many requests", "See MCP_HTTP_RATE_LIMIT_USER."),
     # 503
@@ -154,6 +183,9 @@ REASONS: dict[str, Reason] = {
     ),
     "audit_unavailable": Reason(
         "A store that this request needs cannot be reached", "The audit. See MCP_HTTP_AUDIT_ON_ERROR."
+    ),
+    "proofs_full": Reason(
+        "More requests come than can be kept apart", "As many DPoP proofs as can be remembered have not aged out yet."
     ),
     "store_unavailable": Reason("A store that this request needs cannot be reached"),
     # 500
@@ -208,9 +240,10 @@ class RequestInvalid(Refusal):
 
 class HeadersDisagree(RequestInvalid):
     """400: ``Mcp-Method``, ``Mcp-Name`` or the version say something else than the body (MCP transports 2026-07-28).
-    The body is the JSON-RPC error of that code, for ``rpc_id``."""
+    The body is the JSON-RPC error of that code, for ``rpc_id``; ``INVALID_PARAMS`` where the body has no version."""
 
-    rpc_code: ClassVar[int] = -32020
+    INVALID_PARAMS: ClassVar[int] = -32602
+    rpc_code: int = -32020
     rpc_id: str | int | None = None
 
 
@@ -244,6 +277,18 @@ class TokenInvalid(Refusal):
     status, error, challenge = 401, "invalid_token", "error"
 
 
+class ProofInvalid(Refusal):
+    """401: the token may be good, but who shows it has not proved to hold its key (RFC 9449 section 7.1)."""
+
+    status, error, challenge = 401, "invalid_dpop_proof", "error"
+
+
+class NonceNeeded(ProofInvalid):
+    """401: the proof is good and lacks the server's nonce, which comes with this answer (RFC 9449 section 9)."""
+
+    error = "use_dpop_nonce"
+
+
 class InsufficientScope(Refusal):
     """403: a good credential with too few permissions; ``scopes`` are all that would do."""
 
@@ -270,9 +315,19 @@ class OverQuota(Refusal):
 
 
 class Unavailable(Refusal):
-    """503: we cannot know. Never cached, never a 401 (a 401 makes clients delete good tokens)."""
+    """503: we cannot know. Never cached, never a 401 (a 401 makes clients delete good tokens).
+
+    ``outage``: who would know was asked and gave no answer of its own, so that what it said before may count a little
+    longer (MCP_HTTP_OUTAGE_GRACE). False in every doubt.
+    """
 
     status, error = 503, "temporarily_unavailable"
+
+    def __init__(
+        self, reason: str, *, detail: str | None = None, retry_after: float | None = None, outage: bool = False
+    ) -> None:
+        super().__init__(reason, detail=detail, retry_after=retry_after)
+        self.outage = outage
 
 
 class InternalFailure(Refusal):

@@ -20,8 +20,9 @@ from .core.policy import Policy
 from .errors import CredentialMissing, Refusal
 from .flights import SingleFlight
 from .model import Admission, Anonymous, Credential, VerifiedClaims
-from .observations import Admitted
+from .observations import Admitted, AdmittedInOutage
 from .ports import Observer, TenantDirectory
+from .possession import Possession
 from .providers.base import Provider
 from .providers.budget import Budgets
 from .quotas import Quotas
@@ -32,7 +33,7 @@ from .verdicts import VerdictCache
 
 
 class Gate:
-    """Lets a request in, or says why not. Made by ``assemble.py``."""
+    """Lets a request in, or says why not. Made by ``assemble``."""
 
     def __init__(
         self,
@@ -44,16 +45,16 @@ class Gate:
         quotas: Quotas,
         strangers: Strangers,
         calls: CallPolicy,
+        possession: Possession,
         budgets: Budgets,
         verdicts: VerdictCache,
         observe: Observer,
     ) -> None:
         self.providers = {provider.name: provider for provider in providers}
         self._routes, self._directory, self._policy = routes, directory, policy
-        self._quotas, self._strangers, self.calls = quotas, strangers, calls
+        self._quotas, self._strangers, self.calls, self.possession = quotas, strangers, calls, possession
         self._budgets, self._verdicts, self.observe = budgets, verdicts, observe
-        self.refusing = Refusing(strangers, observe)
-        self._flights: SingleFlight[VerifiedClaims] = SingleFlight()
+        self.refusing, self._flights = Refusing(strangers, observe), SingleFlight[VerifiedClaims]()
 
     async def admit(self, request: Request) -> Admission | Anonymous:
         """The caller of this request, inside a tenant. Raises a ``Refusal``, and nothing else."""
@@ -78,7 +79,7 @@ class Gate:
         key = self._verdicts.key(credential, hint)
         admission = self._verdicts.admission(key) or await self._accept(request, credential, hint, key)
         user, tenant, cached, _ = admission
-        request.user = user
+        request.user = self.possession.proved(request, credential, user)
         await self._directory.admit(tenant)
         limits = await self._quotas.spend(user)
         if self.calls.reads and (weight := await self.calls.weigh(request, user)) > 1:
@@ -107,9 +108,7 @@ class Gate:
                 verified = await provider.verify(presented)
             except Refusal as refusal:
                 refusal.provider = provider.name
-                if provider.cacheable:
-                    self._verdicts.remember_refusal(key, refusal)
-                raise
+                return self._verdicts.despite(refusal, key if provider.cacheable else None)
         if provider.cacheable:
             self._verdicts.remember(key, verified)
         return verified
@@ -122,7 +121,9 @@ class Gate:
         self._budgets.admitted(tenant.tenant_id, key, request.address)
         user = self._policy.context(verified, identity, tenant)
         self._verdicts.use(key, verified, Admission(user, tenant, cached=True))
-        return Admission(user, tenant, cached=known is not None)
+        if verified.overdue:
+            self.observe(AdmittedInOutage(user, request.about()))
+        return Admission(user, tenant, cached=known is not None or verified.overdue)
 
     async def aclose(self) -> None:
         await self._flights.aclose()

@@ -19,7 +19,7 @@ from .in_request import record
 from .limits import Limit
 
 TokenKind = Literal["id_token", "access_token", "api_key"]
-TenantSource = Literal["key", "organization", "domain", "mapping", "personal"]
+TenantSource = Literal["key", "rule", "organization", "domain", "mapping", "personal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Credential:
     """What arrived: one secret, as the bytes of the header, and where it was found. Nothing is known of it yet."""
 
     secret: bytes = field(repr=False)
-    source: Literal["bearer", "x-api-key"] = "bearer"
+    source: Literal["bearer", "dpop", "x-api-key"] = "bearer"
 
 
 class Claims(Mapping[str, Any]):
@@ -78,7 +78,8 @@ class VerifiedClaims:
     are asked next, on every request.
 
     ``claims`` use the names of OIDC Core section 5.1, RFC 9068 and RFC 7662 whatever the provider calls them.
-    ``expires_at`` is in seconds since the epoch; None means that the provider sets no limit.
+    ``expires_at`` is in seconds since the epoch; None means that the provider sets no limit. ``overdue``: its provider
+    was to be asked again and cannot be (MCP_HTTP_OUTAGE_GRACE).
     """
 
     provider: str
@@ -86,6 +87,7 @@ class VerifiedClaims:
     subject: str
     claims: Mapping[str, Any] = field(repr=False)
     expires_at: float | None
+    overdue: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,8 @@ class Identity:
     """Who, in our words, with the evidence for a tenant that this provider is authoritative for.
 
     The first kind that is there decides (``core/tenancy.py``): ``tenant_id`` (an API key's
-    own record), ``organization`` (an organisation id the provider owns), ``domain`` (canonical, lower-case).
+    own record, a workload's rule), ``organization`` (an organisation id the provider owns), ``domain`` (canonical,
+    lower-case).
     """
 
     user_id: str
@@ -113,7 +116,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """Whose data. ``named`` is true when the operator named it (mapping, allowed domain, key record);
+    """Whose data. ``named`` is true when the operator named it (mapping, allowed domain, key record, rule);
     ``evidence`` is the domain or "<provider>:<organisation>" it comes from, None for a person or a key."""
 
     tenant_id: str
@@ -128,7 +131,8 @@ class MCPUserContext:
 
     ``user_id`` is "<provider>:<stable id>" ("google:123456789"); ``tenant_id`` names the tenant
     ("mycompany_com"), its data lives in the schema of the same name; ``expires_at`` is in seconds since the
-    epoch, None when the credential has no end; ``claims`` is a read-only mapping.
+    epoch, None when the credential has no end; ``claims`` is a read-only mapping; ``bound_to`` is the thumbprint
+    (RFC 7638) of the key without which the credential is worth nothing, None for a bearer's.
     """
 
     user_id: str
@@ -144,6 +148,7 @@ class MCPUserContext:
     client_id: str | None = None
     expires_at: float | None = None
     claims: Mapping[str, Any] = field(default_factory=lambda: Claims(b"{}"), repr=False, compare=False)
+    bound_to: str | None = field(default=None, repr=False)
 
     def has_permission(self, permission: str) -> bool:
         """Whether a granted permission is, or implies, ``permission`` (see ``permission_implies``)."""

@@ -120,6 +120,35 @@ class ProviderFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class CircuitOpened:
+    """One endpoint of a provider failed too often: for ``seconds``, and then until one call succeeds, it is not asked.
+    ``kind``: how it failed last."""
+
+    provider: str
+    endpoint: str
+    kind: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitClosed:
+    """It is asked again, after ``seconds`` without an answer."""
+
+    provider: str
+    endpoint: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class AdmittedInOutage:
+    """A caller whose proof was due to be made anew was let in with the old one, because its provider cannot be asked:
+    it is out of reach (MCP_HTTP_OUTAGE_GRACE) or grants few calls."""
+
+    user: MCPUserContext
+    about: About | None
+
+
+@dataclass(frozen=True, slots=True)
 class Misconfigured:
     """Our own settings are wrong, found out while serving: a provider refuses our client credentials (or,
     suspiciously, every token shown to it), or the database is not what the settings say. ``part`` is the
@@ -131,11 +160,13 @@ class Misconfigured:
 
 @dataclass(frozen=True, slots=True)
 class KeysRefreshed:
-    """A key set was fetched and is in use. ``ignored`` keys were not usable for signatures."""
+    """A key set was fetched and is in use. ``ignored`` keys were not usable for signatures; ``fallback``: the issuer's
+    own URL failed, and the set is that of the second one."""
 
     provider: str
     usable: int
     ignored: int
+    fallback: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +214,9 @@ Observation = (
     | EventsDropped
     | ProviderCalled
     | ProviderFailed
+    | CircuitOpened
+    | CircuitClosed
+    | AdmittedInOutage
     | Misconfigured
     | KeysRefreshed
     | KeysRefreshFailed

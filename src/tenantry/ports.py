@@ -13,10 +13,12 @@ from .observations import Observation
 
 
 class Clock(Protocol):
-    """Both clocks: ``now()`` seconds since the epoch (exp, nbf, iat), ``monotonic()`` for durations."""
+    """Both clocks: ``now()`` seconds since the epoch (exp, nbf, iat), ``monotonic()`` for durations. ``sleep`` is for
+    short waits between two attempts; where time stands still it is over at once."""
 
     def now(self) -> float: ...
     def monotonic(self) -> float: ...
+    async def sleep(self, seconds: float) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ class HttpResponse:
 
 
 class FetchFailed(Exception):
-    """No complete answer came: ``kind`` is "connect", "timeout", "protocol", "too_large" or "insecure_url".
+    """No complete answer came: ``kind`` is "dns", "connect", "tls", "timeout", "protocol", "too_large" or
+    "insecure_url".
 
     A redirect is not a failure: it comes back as the 3xx response it is, and nobody follows it.
     """
@@ -48,6 +51,11 @@ class FetchFailed(Exception):
     def __init__(self, kind: str) -> None:
         super().__init__(kind)
         self.kind = kind
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether nobody answered, or not to the end. False where somebody did whom we do not believe ("tls")."""
+        return self.kind in ("dns", "connect", "timeout", "protocol")
 
 
 class Fetch(Protocol):

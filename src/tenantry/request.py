@@ -15,14 +15,28 @@ ReadCalls = Callable[[], Awaitable[Sequence[Call]]]
 
 class Request:
     """``headers`` are those that may come once, with lower-case names, ``pairs`` all as they came; ``address`` is the
-    client's, as far as it can be trusted; ``path`` as it came, decoded; ``read`` reads the body's messages (raises a
-    ``Refusal``), None where there is no body to be read; ``counts`` is false for what can be held against no stranger's
-    address.
+    client's, as far as it can be trusted; ``path`` as it came, decoded; ``method``; ``read`` reads the body's messages
+    (raises a ``Refusal``), None where there is no body to be read; ``counts`` is false for what can be held against no
+    stranger's address.
 
-    What is found out: ``calls`` and ``user``, each None until then.
+    What is found out: ``calls``, ``user`` and ``nonce`` (which the client is to put into its next DPoP proof), each
+    None until then.
     """
 
-    __slots__ = ("address", "calls", "counts", "headers", "id", "pairs", "path", "query", "read", "user")
+    __slots__ = (
+        "address",
+        "calls",
+        "counts",
+        "headers",
+        "id",
+        "method",
+        "nonce",
+        "pairs",
+        "path",
+        "query",
+        "read",
+        "user",
+    )
 
     def __init__(
         self,
@@ -32,15 +46,17 @@ class Request:
         address: str | None = None,
         pairs: Pairs = (),
         path: str = "",
+        method: str = "",
         *,
         read: ReadCalls | None = None,
         counts: bool = True,
     ) -> None:
         self.headers, self.query = headers, query
-        self.id, self.address, self.pairs, self.path = id, address, pairs, path
+        self.id, self.address, self.pairs, self.path, self.method = id, address, pairs, path, method
         self.read, self.counts = read, counts
         self.calls: Sequence[Call] | None = None
         self.user: MCPUserContext | None = None
+        self.nonce: str | None = None
 
     def about(self) -> About:
         """Which request it was, for observations."""

@@ -7,6 +7,7 @@ the real things (``tests/contracts``); nothing here signs anybody in outside of 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -33,17 +34,22 @@ T = TypeVar("T")
 
 
 class FrozenClock:
-    """Both clocks, standing still until ``advance(seconds)``."""
+    """Both clocks, standing still until ``advance(seconds)``. ``slept`` are the waits that were over at once."""
 
     def __init__(self, now: float = NOW) -> None:
         self._now = now
         self._monotonic = 1_000.0
+        self.slept: list[float] = []
 
     def now(self) -> float:
         return self._now
 
     def monotonic(self) -> float:
         return self._monotonic
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await asyncio.sleep(0)
 
     def advance(self, seconds: float) -> None:
         self._now += seconds

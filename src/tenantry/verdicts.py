@@ -3,6 +3,7 @@
 * The key is SHA-256 of the configuration's version, the hint and the whole credential; the provider is a function
   of these. The credential itself is not kept.
 * A proof dies at min(ttl, exp), and ``exp`` is compared with the clock again on every hit.
+* A proof past its ttl stays where it is until its provider has been asked again: see ``despite``.
 * Refusals live in a small table of their own, so that junk can never push out a good entry.
 * A proof is kept as bytes in plain dictionaries, neither of which the garbage collector walks (``bench/memory.py``);
   what was made of it is kept beside it for the few thousand in use. All of that is frozen, and claims hand out fresh
@@ -15,11 +16,12 @@ from __future__ import annotations
 import hashlib
 import marshal
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 from cachetools import TTLCache
 
-from .errors import Refusal, TokenInvalid
+from .errors import Refusal, TokenInvalid, Unavailable
 from .model import Admission, Claims, Credential, VerifiedClaims
 from .ports import Clock
 
@@ -39,15 +41,24 @@ class _InUse(NamedTuple):
 
 class VerdictCache:
     """Proofs and refusals by the digest of their credential. ``ttl`` in seconds, ``size`` in proofs; ``longer`` gives
-    the seconds beyond it that proofs of a provider are believed at the moment, because it cannot be asked freely."""
+    the seconds beyond it that proofs of a provider are believed at the moment, because it cannot be asked freely;
+    ``grace`` the seconds beyond it for which one is believed while its provider is out of reach."""
 
     def __init__(
-        self, clock: Clock, version: bytes, *, ttl: float, size: int, longer: Callable[[str], float] = lambda _: 0.0
+        self,
+        clock: Clock,
+        version: bytes,
+        *,
+        ttl: float,
+        size: int,
+        longer: Callable[[str], float] = lambda _: 0.0,
+        grace: float = 0.0,
     ) -> None:
         self._now, self._monotonic = clock.now, clock.monotonic
         self._seed = hashlib.sha256(version)
         self._ttl = ttl
         self._longer = longer
+        self._grace = grace
         self._generation = max(1, size // 2)
         self._young: dict[bytes, bytes] = {}
         self._old: dict[bytes, bytes] = {}
@@ -73,7 +84,7 @@ class VerdictCache:
         if known is None:
             return None
         if self._is_dead(known.dies_at, known.admission.user.provider) or self._now() >= known.expires_at:
-            self._forget(key)
+            del self._in_use[key]
             return None
         return known.admission
 
@@ -85,10 +96,30 @@ class VerdictCache:
                 raise refusal.again()
             return None
         dies_at, verified = _unpack(packed)
-        if self._is_dead(dies_at, verified.provider) or self._now() >= _end(verified):
+        if self._now() >= _end(verified):
             self._forget(key)
             return None
-        return verified
+        return None if self._is_dead(dies_at, verified.provider) else verified
+
+    def despite(self, refusal: Refusal, key: bytes | None) -> VerifiedClaims:
+        """The proof that is believed although its provider has not vouched for it now: an overdue one, before its
+        ``exp``, where the provider could not be reached and the grace is not over, or has just said that it cannot be
+        asked freely. Else raises ``refusal``; a definitive one ends the proof for good, and is remembered. ``key`` is
+        None where proofs are not kept."""
+        if key is None:
+            raise refusal
+        if not isinstance(refusal, Unavailable):
+            self._forget(key)
+            self.remember_refusal(key, refusal)
+            raise refusal
+        packed = self._young.get(key) or self._old.get(key)
+        if packed is None:
+            raise refusal
+        dies_at, verified = _unpack(packed)
+        in_grace = refusal.outage and verified.expires_at is not None and self._monotonic() < dies_at + self._grace
+        if self._now() >= _end(verified) or (self._is_dead(dies_at, verified.provider) and not in_grace):
+            raise refusal
+        return replace(verified, overdue=True)
 
     def _is_dead(self, dies_at: float, provider: str) -> bool:
         now = self._monotonic()
@@ -132,7 +163,7 @@ class VerdictCache:
             table.pop(key, None)
 
 
-_SOURCES = {"bearer": b"bearer\0\0", "x-api-key": b"x-api-key\0\0"}
+_SOURCES = {"bearer": b"bearer\0\0", "dpop": b"dpop\0\0", "x-api-key": b"x-api-key\0\0"}
 
 
 def _end(verified: VerifiedClaims) -> float:

@@ -45,7 +45,7 @@ def test_a_present_but_empty_authorization_is_malformed_not_missing(empty: bytes
 
 
 @pytest.mark.parametrize(
-    "value", [b"Basic YTpi", b"DPoP abc", b"Digest x", b"Token abc", b"Bearer\tabc", b"BearerX abc", b"abc"]
+    "value", [b"Basic YTpi", b"DPoPX abc", b"Digest x", b"Token abc", b"Bearer\tabc", b"BearerX abc", b"abc"]
 )
 def test_another_scheme_is_refused_and_never_counts_as_missing(value: bytes) -> None:
     with pytest.raises(TokenInvalid, match="scheme_unsupported"):

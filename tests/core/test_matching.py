@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tenantry.core import base64url
 from tenantry.core.apikeys import compose_key, digest
-from tenantry.core.matching import Presented, Routes, looks_like_another_kind, match
-from tenantry.errors import Refusal, TokenInvalid
+from tenantry.core.matching import OpaqueTokens, Presented, Routes, looks_like_another_kind, match
+from tenantry.errors import ConfigurationError, Refusal, TokenInvalid
 from tenantry.model import Credential
 
 ISSUER = "https://acme.eu.auth0.com/"
@@ -166,3 +166,72 @@ def test_the_answer_does_not_depend_on_which_other_providers_there_are(secret: s
         except TokenInvalid as refusal:
             answers.append(refusal.reason)
     assert answers[0] == answers[1]
+
+
+# --- Opaque tokens ----------------------------------------------------------------------------------------------------
+
+ONE = OpaqueTokens({"acme_at_": "acme", "w.1": "wiki"})
+NAMES = frozenset({"auth0", "acme", "wiki", "api_key"})
+BY_PREFIX = Routes(NAMES, {ISSUER: "auth0"}, frozenset({digest(b"acme_at_is_a_plain_key")}), ONE)
+WITH_OTHERS = Routes(NAMES, {ISSUER: "auth0"}, frozenset(), OpaqueTokens({"acme_at_": "acme"}, "wiki"))
+
+
+@pytest.mark.parametrize(
+    ("secret", "provider"),
+    [
+        ("acme_at_7Fjfp0ZBr1", "acme"),
+        ("acme_at_", "acme"),
+        ("acme_at_a.b.c", "acme"),
+        ("acme_at_a.b.c.d.e", "acme"),
+        ("w.1.2", "wiki"),
+        ("acme_at_is_a_plain_key", "api_key"),
+        (jwt(ISSUER), "auth0"),
+    ],
+)
+def test_an_opaque_token_is_shown_to_the_provider_of_its_prefix(secret: str, provider: str) -> None:
+    assert route(secret, routes=BY_PREFIX).provider == provider
+
+
+@pytest.mark.parametrize("secret", ["acme_at", "ACME_AT_x", "xacme_at_x", "wX1abc", "A" * 43])
+def test_what_resembles_a_prefix_goes_nowhere(secret: str) -> None:
+    assert refused(secret, routes=BY_PREFIX) == "provider_not_configured"
+
+
+@pytest.mark.parametrize("secret", ["A" * 32, "A" * 43, "a.b", "a.b.c.d", "-", "0/1+2="])
+def test_what_has_no_known_form_is_shown_to_the_one_who_takes_all_others(secret: str) -> None:
+    assert route(secret, routes=WITH_OTHERS).provider == "wiki"
+
+
+@pytest.mark.parametrize(
+    ("secret", "reason"),
+    [
+        ("gho_abc", "provider_not_configured"),
+        ("ya29.abc", "provider_not_configured"),
+        ("ghr_abc", "token_kind_refused"),
+        ("sk-abc", "foreign_secret"),
+        ("a.b.c.d.e", "token_encrypted"),
+        ("a.b.c", "token_malformed"),
+        (jwt("https://evil.example/"), "issuer_unknown"),
+    ],
+)
+def test_who_takes_all_others_is_shown_nothing_that_has_a_known_form(secret: str, reason: str) -> None:
+    assert refused(secret, routes=WITH_OTHERS) == reason
+
+
+@pytest.mark.parametrize(
+    "prefix", ["", "ab", "a b", "a" * 65, "eyJ", "eyJhbGci", "ewo", "gho_", "ghu_x", "ya29.", "mcpk_", "mcp", "sk-x"]
+)
+def test_a_prefix_that_says_nothing_or_is_somebody_elses_is_refused(prefix: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^The prefix '.*' of 'acme' is "):
+        OpaqueTokens({prefix: "acme"})
+
+
+def test_two_prefixes_of_which_one_begins_with_the_other_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="one begins with the other"):
+        OpaqueTokens({"acme_": "acme", "acme_at_": "wiki"})
+
+
+@given(st.text(alphabet="ew.A_at0", min_size=1, max_size=16), st.permutations(["acme_at_", "w.1", "wat_", "Ae0"]))
+def test_the_order_of_prefixes_never_matters(text: str, order: list[str]) -> None:
+    names = {prefix: prefix.upper() for prefix in order}
+    assert OpaqueTokens(names).provider_of(text) == OpaqueTokens(dict(sorted(names.items()))).provider_of(text)

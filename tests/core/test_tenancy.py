@@ -354,7 +354,9 @@ ALONE = personal_tenant_id("google:1")
 def test_the_first_evidence_that_exists_decides() -> None:
     rules = TenantRules({})
     everything = {"tenant_id": "key_tenant", "organization": "org_1", "domain": "acme.com"}
-    assert rules.assign(person(**everything)) == Tenant("key_tenant", "key", named=True)
+    assert rules.assign(person(**everything)) == Tenant("key_tenant", "rule", named=True)
+    key = Identity("apikey:1", "api_key", "1", **everything)
+    assert rules.assign(key) == Tenant("key_tenant", "key", named=True)
     del everything["tenant_id"]
     assert rules.assign(person(**everything)) == Tenant(
         organization_tenant_id("google", "org_1"), "organization", named=False, evidence="google:org_1"

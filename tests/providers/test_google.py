@@ -402,6 +402,7 @@ async def test_an_outage_of_google_is_503_and_the_same_token_passes_once_it_is_o
     with world.idp.faults.during("google", kind, endpoint=endpoint):
         refusal = await door.refuse(token)
     assert refusal.status == 503
+    world.clock.advance(refusal.retry_after or 0)
     assert (await door.admit(token)).subject == "110248495921238986420"
     assert world.idp.calls.count("devidp", "redirected") == 0
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigurationError, TokenInvalid
+from .confirmation import thumbprint_of
 
 MAX_SUBJECT_CHARACTERS = 255  # OIDC Core section 2
 _LATEST = 10**12  # seconds: anything later is not a date
@@ -20,7 +21,8 @@ _LATEST = 10**12  # seconds: anything later is not a date
 class ClaimRules:
     """What one issuer's tokens must say. ``types`` are normalized ``typ`` values, None for an absent one;
     ``audiences`` None only where the provider proves by a check of its own that a token is for us;
-    ``authorized_parties`` None when ``azp`` is not asked for; ``leeway`` in seconds, for exp, nbf and iat alike."""
+    ``authorized_parties`` None when ``azp`` is not asked for; ``leeway`` in seconds, for exp, nbf and iat alike;
+    ``bound`` lets tokens pass that are bound to a key, whose proof is asked for with every request."""
 
     issuers: frozenset[str]
     audiences: frozenset[str] | None
@@ -28,6 +30,7 @@ class ClaimRules:
     types: frozenset[str | None] = frozenset({"jwt", "at+jwt", None})
     authorized_parties: frozenset[str] | None = None
     leeway: float = 30.0
+    bound: bool = False
 
     def __post_init__(self) -> None:
         for name in ("issuers", "audiences", "algorithms", "types"):
@@ -80,7 +83,7 @@ def _check_party(claims: Mapping[str, Any], rules: ClaimRules, now: float) -> No
 
 
 def _check_unbound(claims: Mapping[str, Any], rules: ClaimRules, now: float) -> None:
-    if "cnf" in claims:  # RFC 7800: bound to a key whose proof did not come along
+    if thumbprint_of(claims) is not None and not rules.bound:  # RFC 7800: bound to a key that nobody asks for here
         raise TokenInvalid("sender_constrained")
 
 

@@ -15,6 +15,7 @@ ONCE_ONLY = frozenset(
     {
         b"authorization",
         b"x-api-key",
+        b"dpop",
         b"host",
         b"origin",
         b"content-type",
@@ -47,7 +48,8 @@ def read_credential(headers: dict[bytes, bytes], query: bytes = b"") -> Credenti
     """The one credential of a request.
 
     Raises ``CredentialMissing`` for none, ``RequestInvalid`` for two, for one in the query or for a malformed
-    Authorization header, ``TokenInvalid`` for another scheme than Bearer. The token itself is not looked at yet.
+    Authorization header, ``TokenInvalid`` for another scheme than Bearer and DPoP. The token itself is not looked at
+    yet, nor whether its provider is one for DPoP.
     """
     if query:
         _refuse_query(query)
@@ -70,12 +72,12 @@ def _refuse_query(query: bytes) -> None:
 
 
 def _other_spelling(authorization: bytes) -> Credential:
-    """The scheme is case-insensitive (RFC 9110 section 11.1); everything but Bearer is refused."""
+    """The scheme is case-insensitive (RFC 9110 section 11.1); everything but Bearer and DPoP is refused."""
     scheme, blank, secret = authorization.partition(b" ")
-    if scheme.lower() == b"bearer":
+    if scheme.lower() in (b"bearer", b"dpop"):
         if not blank:
             raise RequestInvalid("authorization_malformed")
-        return Credential(secret)
+        return Credential(secret, "bearer" if len(scheme) == len("bearer") else "dpop")
     raise TokenInvalid("scheme_unsupported") if scheme else RequestInvalid("authorization_malformed")
 
 
@@ -86,7 +88,7 @@ def check_form(credential: Credential) -> str:
         raise TokenInvalid("token_too_large")
     if any(mark in secret for mark in (b"$", b"<", b"{")) and _PLACEHOLDER.search(secret):
         raise TokenInvalid("placeholder_sent")
-    form = _TOKEN68 if credential.source == "bearer" else _VISIBLE
+    form = _VISIBLE if credential.source == "x-api-key" else _TOKEN68
     if not form.fullmatch(secret):
         raise RequestInvalid("authorization_malformed")
     return secret.decode("ascii")

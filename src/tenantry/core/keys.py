@@ -43,12 +43,14 @@ _ROCA_RESIDUES = {prime: frozenset(pow(65537, k, prime) for k in range(prime)) f
 
 @dataclass(frozen=True, slots=True)
 class VerificationKey:
-    """One usable key: ``algorithms`` are those its type, curve and own ``alg`` allow."""
+    """One usable key: ``algorithms`` are those its type, curve and own ``alg`` allow; ``issuer`` is whose tokens alone
+    it signs, where the set says so (Microsoft Entra ID)."""
 
     kid: str | None
     kty: str
     algorithms: frozenset[str]
     material: Any = field(repr=False)
+    issuer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,8 @@ def _read(jwk: Mapping[str, Any], *, symmetric: bool) -> VerificationKey | None:
     """The key for verifying signatures that ``jwk`` is, or None when it is not one."""
     if not _is_for_verifying(jwk):
         return None
-    kid, kty, alg = jwk.get("kid"), jwk.get("kty"), jwk.get("alg")
-    if not all(value is None or type(value) is str for value in (kid, kty, alg)):
+    kid, kty, alg, issuer = (jwk.get(name) for name in ("kid", "kty", "alg", "issuer"))
+    if not all(value is None or type(value) is str for value in (kid, kty, alg, issuer)):
         return None
     if (kty == "oct") is not symmetric:
         return None
@@ -103,7 +105,7 @@ def _read(jwk: Mapping[str, Any], *, symmetric: bool) -> VerificationKey | None:
         return None
     if alg is not None:
         algorithms &= {alg}
-    return VerificationKey(kid, str(kty), algorithms, material) if algorithms else None
+    return VerificationKey(kid, str(kty), algorithms, material, issuer) if algorithms else None
 
 
 def _is_for_verifying(jwk: Mapping[str, Any]) -> bool:

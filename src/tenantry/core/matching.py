@@ -1,7 +1,8 @@
 """Route, never try: a credential belongs to exactly one provider, or to nobody.
 
-Chosen by key prefix, then token shape, then exact configured issuer. What the caller says (a hint, an unverified
-``iss``) only chooses among configured providers; it never creates a network destination.
+Chosen by prefix, then token shape, then exact configured issuer; what is left goes to the one provider that was
+configured for it, or to nobody. What the caller says (a hint, an unverified ``iss``) only chooses among configured
+providers; it never creates a network destination.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import Refusal, TokenInvalid
+from ..errors import ConfigurationError, Refusal, TokenInvalid
 from ..model import Credential
 from .apikeys import PREFIX, digest
 from .credentials import check_form
@@ -34,6 +35,41 @@ _WRONG_KIND = ("ghr_", "1//", "4/", "AIza")
 # ... or somebody else's secret, which is nobody's business here.
 _FOREIGN = ("sk_", "sk-", "rk_", "pk_", "xox", "AKIA", "ASIA", "glpat-", "npm_", "hf_", "pypi-", "SG.", "dop_v1_")
 _KNOWN = re.compile("|".join(map(re.escape, (*_PREFIXES, *_WRONG_KIND, *_FOREIGN))))
+_PREFIX = re.compile(r"[A-Za-z0-9\-._~+/]{3,64}")  # of what a Bearer token is spelled with (RFC 9110 section 11.2)
+_SIGNED = re.compile(r"e[w-z0-9_-]")  # how every JWS and JWE begins: base64url of an opening brace
+
+
+class OpaqueTokens:
+    """Who is shown a token that says nothing of itself: ``prefixes`` -> provider name, and ``others`` for whatever has
+    no known form. Raises ``ConfigurationError`` for prefixes that would make it a matter of order."""
+
+    def __init__(self, prefixes: Mapping[str, str] | None = None, others: str | None = None) -> None:
+        self._prefixes = dict(prefixes or {})
+        self.others = others
+        for prefix, provider in self._prefixes.items():
+            _check_prefix(prefix, provider, self._prefixes)
+        self._begins = re.compile("|".join(map(re.escape, self._prefixes)) or r"(?!)")
+
+    def provider_of(self, text: str) -> str | None:
+        """By prefix: no two are the beginning of one token, so there is at most one."""
+        begins = self._begins.match(text)
+        return None if begins is None else self._prefixes[begins[0]]
+
+
+def _check_prefix(prefix: str, provider: str, prefixes: Mapping[str, str]) -> None:
+    if not _PREFIX.fullmatch(prefix):
+        raise ConfigurationError(f"The prefix {prefix!r} of {provider!r} is not 3 to 64 characters of a token.")
+    if _KNOWN.match(prefix) or any(known.startswith(prefix) for known in _PREFIXES):
+        raise ConfigurationError(f"The prefix {prefix!r} of {provider!r} is that of somebody else's credentials.")
+    if _SIGNED.match(prefix):
+        raise ConfigurationError(
+            f"The prefix {prefix!r} of {provider!r} is how signed tokens begin: those are told apart by their issuer."
+        )
+    for other, its in prefixes.items():
+        if other != prefix and other.startswith(prefix):
+            raise ConfigurationError(
+                f"Of the prefixes {prefix!r} ({provider!r}) and {other!r} ({its!r}) one begins with the other."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +77,15 @@ class Routes:
     """The configured providers by what their credentials look like.
 
     ``providers`` names; ``issuers`` exact issuer -> provider name; ``plain_keys`` SHA-256 digests of API keys
-    that carry no prefix.
+    that carry no prefix; ``opaque`` tokens of the remaining providers; ``dpop`` names those that are shown tokens which
+    came under that scheme.
     """
 
     providers: frozenset[str]
     issuers: Mapping[str, str]
     plain_keys: frozenset[bytes] = frozenset()
+    opaque: OpaqueTokens = field(default_factory=OpaqueTokens)
+    dpop: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +101,15 @@ class Presented:
 
 def match(credential: Credential, routes: Routes, hint: str | None = None) -> Presented:
     """The provider that may see this credential. Raises a ``Refusal`` when there is none, or not the hinted one."""
+    if credential.source == "dpop" and not routes.dpop:
+        raise TokenInvalid("scheme_unsupported")
     presented = _match(credential, routes)
     if presented.provider not in routes.providers:
         raise TokenInvalid("provider_not_configured")
     if hint is not None and hint != presented.provider:
         raise TokenInvalid("provider_mismatch")
+    if credential.source == "dpop" and presented.provider not in routes.dpop:
+        raise TokenInvalid("scheme_unsupported")
     return presented
 
 
@@ -77,7 +120,8 @@ def _match(credential: Credential, routes: Routes) -> Presented:
     known = _KNOWN.match(text)
     if known is not None:
         return Presented(_by_prefix(known[0]), text)
-    return _by_shape(text, routes)
+    provider = routes.opaque.provider_of(text)
+    return _by_shape(text, routes) if provider is None else Presented(provider, text)
 
 
 def _by_prefix(prefix: str) -> str:
@@ -94,6 +138,8 @@ def _by_shape(text: str, routes: Routes) -> Presented:
         token = parse_jws(text.encode())
         claims = parse_claims(token)
         return Presented(_by_issuer(claims.get("iss"), routes), text, token, claims)
+    if routes.opaque.others is not None and dots != 4:
+        return Presented(routes.opaque.others, text)
     raise _unreadable(text, dots)
 
 

@@ -26,7 +26,8 @@ def metadata_url(resource: str) -> str:
 
 def resources(resource: str, paths: Sequence[str]) -> dict[str, str]:
     """The resource identifier of each further endpoint, by the path that a request for it has: below the same prefix as
-    ``resource``, which is one of ``paths`` (none ends in a slash). Empty where it is none of them: nobody said what the others are called."""
+    ``resource``, which is one of ``paths`` (none ends in a slash). Empty where it is none of them: nobody said what the
+    others are called."""
     whole = resource.rstrip("/")
     own = max((path for path in paths if urlsplit(whole).path.endswith(path)), key=len, default=None)
     if own is None:
@@ -45,12 +46,19 @@ def _only_known_clients(server: str) -> bool:
     return host in _KNOWN_CLIENTS_ONLY or host.endswith(_KNOWN_CLIENTS_BELOW)
 
 
-def metadata_document(resource: str, authorization_servers: Sequence[str], scopes: Sequence[str]) -> bytes:
+def metadata_document(
+    resource: str,
+    authorization_servers: Sequence[str],
+    scopes: Sequence[str],
+    dpop: Sequence[str] = (),
+    *,
+    dpop_required: bool = False,
+) -> bytes:
     """The document, as JSON. ``resource`` is character for character what the operator configured: clients
     compare it with what their user typed. Never advertises ``offline_access`` (MCP authorization).
 
     Of several authorization servers most clients take the first and no other: those that any client can sign in with
-    come first, in the order given.
+    come first, in the order given. ``dpop`` are the algorithms of DPoP proofs, if any are taken.
     """
     document: dict[str, object] = {
         "resource": resource,
@@ -59,4 +67,7 @@ def metadata_document(resource: str, authorization_servers: Sequence[str], scope
     }
     if scopes:
         document["scopes_supported"] = list(scopes)
+    if dpop:
+        document["dpop_signing_alg_values_supported"] = list(dpop)
+        document["dpop_bound_access_tokens_required"] = dpop_required
     return json.dumps(document).encode()

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import TokenInvalid
 from ..model import Identity, MCPUserContext, Tenant, VerifiedClaims
+from .confirmation import thumbprint_of
 
 # RFC 6749 section 3.3, scope-token; a blank inside one would read as two.
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")
@@ -62,7 +63,8 @@ class Policy:
         return identity.permissions.union(self.default, *granted)
 
     def context(self, verified: VerifiedClaims, identity: Identity, tenant: Tenant) -> MCPUserContext:
-        """The identity inside its tenant with its permissions."""
+        """The identity inside its tenant with its permissions. Raises ``TokenInvalid`` for a credential that is bound
+        to something whose proof is unknown here."""
         return MCPUserContext(
             user_id=identity.user_id,
             provider=identity.provider,
@@ -77,4 +79,5 @@ class Policy:
             client_id=identity.client_id,
             expires_at=verified.expires_at,
             claims=verified.claims,
+            bound_to=thumbprint_of(verified.claims),
         )

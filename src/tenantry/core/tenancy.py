@@ -27,7 +27,8 @@ from typing import Literal
 import idna
 
 from ..errors import ConfigurationError, Forbidden
-from ..model import Identity, Tenant
+from ..model import Identity, Tenant, TenantSource
+from .matching import API_KEY
 
 PersonalDomains = Literal["isolate", "shared", "deny"]
 
@@ -196,7 +197,8 @@ class TenantRules:
     def assign(self, identity: Identity) -> Tenant:
         """The tenant of an identity: the first evidence that exists decides. Raises ``Forbidden``."""
         if identity.tenant_id is not None:
-            return Tenant(identity.tenant_id, "key", named=True)
+            source: TenantSource = "key" if identity.provider == API_KEY else "rule"
+            return Tenant(identity.tenant_id, source, named=True)
         if identity.organization is not None:
             return self._of_organization(identity, identity.organization)
         if identity.domain is not None and names_an_employer(identity.domain):

@@ -35,6 +35,7 @@ from .endpoints import Answering, Endpoint, route, routes
 from .faults import REDIRECTED, Fault, Faults
 from .github import GitHub
 from .google import Google
+from .introspection import Introspection
 from .issuers import Issuer, Issuers
 from .loopback import BASE_URL, Receive, Scope, Send, serve_on_loopback
 from .people import People
@@ -47,7 +48,8 @@ _GOOGLE_HOST: Final = "accounts.google.com"
 
 class DevIdp:
     """One identity provider with three faces: ``google``, ``auth0``, ``github``; ``issuers`` are further ones, each
-    below a path of its own.
+    below a path of its own, and
+    ``introspection`` answers about tokens that say nothing themselves.
 
     ``people`` are known to all of them; ``calls`` are what arrived; ``faults`` is the switch; ``app`` is the
     ASGI application; ``base_url`` is set when it is served. ``sign_in`` is the short name of the person whom
@@ -82,6 +84,7 @@ class DevIdp:
             clock=clock, people=self.people, client_id=github_client_id, client_secret=github_client_secret
         )
         self.issuers = Issuers(clock=clock, people=self.people, base_url=lambda: self.base_url)
+        self.introspection = Introspection(clock=clock, people=self.people, base_url=lambda: self.base_url)
         catalog = _catalog(self)
         self.calls = Calls(catalog)
         self.faults = Faults(catalog)
@@ -174,21 +177,22 @@ def _is_loopback(server: Sequence[Any] | None) -> bool:
 
 
 def _catalog(idp: DevIdp) -> Catalog:
-    github = [endpoint.name for endpoint in idp.github.endpoints()]
+    others: dict[str, Any] = {**idp.issuers, idp.introspection.name: idp.introspection, idp.github.name: idp.github}
     oidc = {
         provider.name: ["discovery", *(endpoint.name for endpoint in provider.endpoints())]
         for provider in (idp.google, idp.auth0)
     }
-    others = {issuer.name: [endpoint.name for endpoint in issuer.endpoints()] for issuer in idp.issuers.values()}
-    return Catalog({**oidc, idp.github.name: github, **others, "devidp": ["redirected"]})
+    named = {name: [endpoint.name for endpoint in other.endpoints()] for name, other in others.items()}
+    return Catalog({**oidc, **named, "devidp": ["redirected"]})
 
 
 def _routes(idp: DevIdp) -> list[Route]:
-    providers: tuple[Google | Auth0 | GitHub | Issuer, ...] = (
+    providers: tuple[Google | Auth0 | GitHub | Issuer | Introspection, ...] = (
         idp.google,
         idp.auth0,
         idp.github,
         *idp.issuers.values(),
+        idp.introspection,
     )
     served = [
         route

@@ -20,6 +20,7 @@ from .endpoints import Endpoint
 from .grants import Grants
 from .oauth import OAuthError, stored_nowhere
 from .people import People, Person
+from .possession import ALGORITHMS
 from .tokens import Tokens
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class AuthorizationServer:
         self.rbac = False
         self.clients = Clients(clock, fetch_document)
         self.clients.add(Client(auth0.client_id, CALLBACKS, GRANTS, METHODS[1:], auth0.client_secret, "devidp"))
-        self.tokens = Tokens(auth0, self.clients, grants)
+        self.tokens = Tokens(auth0, self.clients, grants, clock)
         self._people = people
         self._authorize = Authorize(
             self.clients,
@@ -92,6 +93,7 @@ class AuthorizationServer:
             "scopes_supported": list(OIDC_SCOPES),
             "authorization_response_iss_parameter_supported": True,
             "client_id_metadata_document_supported": True,
+            "dpop_signing_alg_values_supported": list(ALGORITHMS),
         }
 
     def granted(self, person: Person, asked: str | None) -> str:

@@ -31,6 +31,7 @@ from tenantry.csrf import CsrfMiddleware
 
 from .calls import LOOPBACK_NAMES, Call
 from .github import GitHub
+from .introspection import PREFIX as OPAQUE
 from .keyring import OMIT
 from .people import Person
 
@@ -58,7 +59,8 @@ class Control:
 
     def __init__(self, idp: DevIdp) -> None:
         self._idp = idp
-        self._kinds = {**_KINDS, **{name: issuer.kinds for name, issuer in idp.issuers.items()}}
+        others: dict[str, Any] = {**idp.issuers, idp.introspection.name: idp.introspection}
+        self._kinds = {**_KINDS, **{name: other.kinds for name, other in others.items()}}
 
     def routes(self) -> list[Route]:
         return [
@@ -92,8 +94,12 @@ class Control:
 
     def revoke(self, body: dict[str, Any]) -> Any:
         token = str(body.get("token", ""))
-        provider = self._idp.google if token.startswith("ya29.") else self._idp.github
-        provider.revoke(token)
+        if token.startswith("ya29."):
+            self._idp.google.revoke(token)
+        elif token.startswith(OPAQUE):
+            self._idp.introspection.revoke(token)
+        else:
+            self._idp.github.revoke(token)
         return {"revoked": True}
 
     def faults(self, body: dict[str, Any]) -> Any:

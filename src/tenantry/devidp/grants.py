@@ -30,9 +30,10 @@ class Grant:
 
 @dataclass(slots=True, eq=False)
 class Family:
-    """Everything that one sign-in led to."""
+    """Everything that one sign-in led to. ``key`` is the thumbprint that its refresh tokens are bound to."""
 
     ended: bool = False
+    key: str | None = None
     access_tokens: list[str] = field(default_factory=list, repr=False)
 
 

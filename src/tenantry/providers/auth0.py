@@ -33,7 +33,8 @@ _ID_TOKEN_MARKS = ("nonce", "at_hash", "c_hash")
 @dataclass(frozen=True, slots=True)
 class Auth0Settings:
     """``issuer`` with its slash; ``audiences`` our API identifiers; ``permissions_from`` where both ``scope`` and
-    ``permissions`` are in a token; ``organizations`` None to accept any or none, else one of them is obligatory."""
+    ``permissions`` are in a token; ``organizations`` None to accept any or none, else one of them is obligatory;
+    ``bound`` lets tokens pass that are bound to a key (``possession.py``)."""
 
     issuer: str
     audiences: frozenset[str]
@@ -43,6 +44,7 @@ class Auth0Settings:
     roles_claim: str = "roles"
     organizations: frozenset[str] | None = None
     tenant_from_email: bool = False
+    bound: bool = False
     leeway: float = 30.0
 
 
@@ -58,6 +60,7 @@ class Auth0Provider:
             audiences=settings.audiences,
             algorithms=frozenset({"RS256", "PS256"}),
             leeway=settings.leeway,
+            bound=settings.bound,
         )
         url = f"{settings.issuer}.well-known/jwks.json"
         self._settings = settings

@@ -26,6 +26,7 @@ from ..errors import ConfigurationError, TokenInvalid
 from ..model import Claims, Identity, VerifiedClaims
 from ..ports import Clock, Fetch, HttpRequest, HttpResponse, Observer
 from .base import ProviderClient, text_of, user_id
+from .google_workload import GoogleWorkloadProvider, acts_for_itself
 from .oidc import JwtVerifier
 from .remote_keys import RemoteKeys
 
@@ -51,14 +52,22 @@ class GoogleSettings:
 
 
 class GoogleProvider:
-    """The provider "google"."""
+    """The provider "google". A service account's own token goes to ``accounts``, where there are any, and nowhere
+    else."""
 
     name = GOOGLE
     issuers = ISSUERS
     authorization_servers = ("https://accounts.google.com",)
     cacheable = True
 
-    def __init__(self, settings: GoogleSettings, fetch: Fetch, clock: Clock, observe: Observer) -> None:
+    def __init__(
+        self,
+        settings: GoogleSettings,
+        fetch: Fetch,
+        clock: Clock,
+        observe: Observer,
+        accounts: GoogleWorkloadProvider | None = None,
+    ) -> None:
         rules = ClaimRules(
             issuers=frozenset(ISSUERS),
             audiences=settings.client_ids,
@@ -72,11 +81,18 @@ class GoogleProvider:
         keys = RemoteKeys(self.name, settings.keys_url, fetch, clock, observe)
         self.jwt = JwtVerifier(self.name, rules, keys, clock, (("client", self._check_party),))
         self.keys = keys
+        self._accounts = accounts
 
     async def verify(self, presented: Presented) -> VerifiedClaims:
         if presented.token is None:
             return await self._verify_access_token(presented.text)
+        if self._accounts is not None and acts_for_itself(presented.claims or {}):
+            return await self._accounts.verify(presented)
         return await self.jwt.verify(presented, "id_token")
+
+    def verifier_for(self, claims: Mapping[str, Any]) -> JwtVerifier:
+        """Whose checks a token of these claims gets, for ``tenantry token explain``."""
+        return self.jwt if self._accounts is None or not acts_for_itself(claims) else self._accounts.jwt
 
     def identify(self, verified: VerifiedClaims) -> Identity:
         claims = verified.claims

@@ -14,7 +14,10 @@ from .cognito import Cognito
 from .entra import Entra
 from .firebase import Firebase
 from .generic import Generic
+from .github_actions import GitHubActions
+from .gitlab_ci import GitLabCI
 from .keycloak import Keycloak
+from .kubernetes import Kubernetes
 from .okta import Okta
 from .supabase import Supabase
 from .workos import WorkOS
@@ -37,6 +40,9 @@ class Issuers(Mapping[str, Issuer]):
         self.clerk = Clerk(**around)
         self.supabase = Supabase(**around)
         self.firebase = Firebase(**around)
+        self.github_actions = GitHubActions(**around)
+        self.gitlab_ci = GitLabCI(**around)
+        self.kubernetes = Kubernetes(**around)
         self._by_name: dict[str, Issuer] = {
             issuer.name: issuer for issuer in vars(self).values() if isinstance(issuer, Issuer)
         }

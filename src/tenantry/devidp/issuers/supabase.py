@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -32,8 +33,12 @@ class Supabase(Issuer):
     kinds = ("access_token", "secret_token")
 
     def access_token(self, person: Person | str, **claims: Any) -> str:
-        members = without_omitted({**self._base(self.person(person)), **claims})
-        kid = self.keys.current.kid  # the ring says which key signs; the keys themselves are on a curve
+        return self.signed(self._base(self.person(person)), claims)
+
+    def signed(self, base: Mapping[str, Any], claims: Mapping[str, Any], **options: Any) -> str:
+        """On a curve: the ring says which key signs, and has no other part in it."""
+        kid = self.keys.current.kid
+        members = without_omitted({**base, **claims})
         return PyJWS().encode(json.dumps(members).encode(), _private(kid), "ES256", {"kid": kid})
 
     def secret_token(self, person: Person | str, **claims: Any) -> str:

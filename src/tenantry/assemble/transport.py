@@ -7,22 +7,23 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from .adapters.forwarded import Proxies
-from .adapters.front import Front
-from .adapters.health import LIVE, READY, Health
-from .adapters.https import HttpsOnly
-from .adapters.response_headers import SecurityHeaders
-from .adapters.tracing import Tracing
-from .adapters.transport import Transport
-from .core.metadata import resources
-from .gate import Gate
-from .outside import Outside
-from .providers.base import Provider
-from .settings import Settings
+from ..adapters.forwarded import Proxies
+from ..adapters.front import Front
+from ..adapters.health import LIVE, READY, Health
+from ..adapters.https import HttpsOnly
+from ..adapters.response_headers import SecurityHeaders
+from ..adapters.tracing import Tracing
+from ..adapters.transport import Transport
+from ..core.metadata import resources
+from ..gate import Gate
+from ..outside import Outside
+from ..possession import Possession
+from ..providers.base import Provider
+from ..settings import Settings
 
 if TYPE_CHECKING:
-    from .adapters.metrics import Metrics
-    from .adapters.postgres.database import Database
+    from ..adapters.metrics import Metrics
+    from ..adapters.postgres.database import Database
 
 
 def front_from(
@@ -40,7 +41,7 @@ def front_from(
     required = not settings.development if settings.require_https is None else settings.require_https
     return Front(
         gate,
-        _transport(settings, gate.providers.values()),
+        _transport(settings, gate.providers.values(), gate.possession),
         outside.clock,
         outside.observe,
         proxies=Proxies(settings.trusted_proxies or (), settings.client_address_header),
@@ -64,12 +65,12 @@ def _resources(database: Database | None) -> Mapping[ContextVar[Any], Any]:
     """What tools find in context variables during a request."""
     if database is None:
         return {}
-    from .adapters.postgres.current import current_database
+    from ..adapters.postgres.current import current_database
 
     return {current_database: database}
 
 
-def _transport(settings: Settings, providers: Iterable[Provider]) -> Transport:
+def _transport(settings: Settings, providers: Iterable[Provider], possession: Possession) -> Transport:
     parts = urlsplit(settings.resource)
     own_origin = f"{parts.scheme}://{parts.netloc}".lower()
     hosts = {name.lower() for name in settings.allowed_hosts or ()}
@@ -80,8 +81,12 @@ def _transport(settings: Settings, providers: Iterable[Provider]) -> Transport:
     return Transport(
         resource=settings.resource if settings.oauth else None,
         resources=resources(settings.resource, [path.rstrip("/") for path in settings.mcp_paths or ()]),
-        authorization_servers=[server for provider in providers for server in provider.authorization_servers],
+        authorization_servers=list(
+            dict.fromkeys(url for provider in providers for url in provider.authorization_servers)
+        ),
         scopes=settings.default_permissions or (),
+        dpop=possession.algorithms,
+        dpop_required=all(possession.requires(provider.name) for provider in providers),
         hosts=frozenset(hosts) or None,
         origins=frozenset(origin.lower() for origin in origins),
         exempt_paths=frozenset(settings.exempt_paths or ()),

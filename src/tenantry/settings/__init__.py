@@ -1,4 +1,5 @@
-"""Settings: the environment (``MCP_HTTP_*``) or a TOML file, frozen, checked whole before anything starts.
+"""Settings: the environment (``MCP_HTTP_*``), files in a directory of secrets, or a TOML file; frozen, checked whole
+before anything starts.
 
 What is missing, malformed, unknown or unsafe raises ``ConfigurationError`` with the variable, what is wrong with
 it and the mend; no message ever quotes a secret. An empty value is an error, never "anything goes".
@@ -6,17 +7,14 @@ it and the mend; no message ever quotes a secret. An empty value is an error, ne
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AliasChoices,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -27,6 +25,7 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -34,16 +33,17 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from .core.quota import Quota, parse_quota
-from .errors import ConfigurationError
-from .settings_rules import check
-
-PREFIX = "MCP_HTTP_"
-_EMPTY = "is set but empty: give it a value or unset it"
-
-# Part of the agreed vocabulary, refused until this version can honour them: a setting that is read and ignored
-# is a wall that is not there.
-_NOT_YET = frozenset(PREFIX + name for name in "OIDC_PROVIDERS INTROSPECTION_PROVIDERS OUTAGE_GRACE".split())
+from ..core.quota import Quota, parse_quota
+from ..custom_providers import check_custom
+from ..errors import ConfigurationError
+from .introspection import IntrospectionProviders
+from .introspection_rules import check_introspection
+from .oidc_entries import OidcProviders
+from .oidc_rules import check_oidc
+from .rules import check
+from .secrets_dir import read_secrets, secret_files
+from .variables import EMPTY, both, refuse_unknown, variables_of
+from .variables import PREFIX as PREFIX
 
 
 def _split(value: Any) -> Any:
@@ -98,11 +98,6 @@ class DatabaseEntry(BaseModel):
     direct_url: SecretStr | None = None
 
 
-def _both(name: str, *fallbacks: str) -> AliasChoices:
-    """The prefixed variable, or another program's name for the same thing."""
-    return AliasChoices(PREFIX + name, *fallbacks)
-
-
 class Settings(BaseSettings):
     """Everything an operator can say. ``Settings()`` reads the environment; keyword arguments override it."""
 
@@ -119,22 +114,24 @@ class Settings(BaseSettings):
     environment: Literal["production", "development"] = "production"
     public_url: str | None = None
     config_file: str | None = None
+    secrets_dir: Path | None = None
 
-    google_client_id: CommaList | None = Field(None, validation_alias=_both("GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_ID"))
+    google_client_id: CommaList | None = Field(None, validation_alias=both("GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_ID"))
     google_client_secret: SecretStr | None = Field(
-        None, validation_alias=_both("GOOGLE_CLIENT_SECRET", "GOOGLE_CLIENT_SECRET")
+        None, validation_alias=both("GOOGLE_CLIENT_SECRET", "GOOGLE_CLIENT_SECRET")
     )
     google_service_accounts: CommaList | None = None
     google_base_url: str | None = None
 
-    auth0_domain: str | None = Field(None, validation_alias=_both("AUTH0_DOMAIN", "AUTH0_DOMAIN"))
-    auth0_audience: CommaList | None = Field(None, validation_alias=_both("AUTH0_AUDIENCE", "AUTH0_AUDIENCE"))
+    auth0_domain: str | None = Field(None, validation_alias=both("AUTH0_DOMAIN", "AUTH0_DOMAIN"))
+    auth0_audience: CommaList | None = Field(None, validation_alias=both("AUTH0_AUDIENCE", "AUTH0_AUDIENCE"))
     auth0_permissions_from: Literal["intersection", "permissions", "scope"] = "intersection"
     auth0_email_claim: str = "email"
     auth0_email_verified_claim: str | None = None
     auth0_roles_claim: str = "roles"
     auth0_organizations: CommaList | None = None
     auth0_tenant_from_email: bool = False
+    auth0_dpop: Literal["off", "accept", "require"] = "off"
 
     github_enabled: bool = False
     github_client_id: str | None = None
@@ -144,14 +141,22 @@ class Settings(BaseSettings):
     github_checksum: bool = True
     github_api_url: str = "https://api.github.com"
 
+    oidc_providers: OidcProviders | None = None
+    introspection_providers: IntrospectionProviders | None = Field(None, repr=False)
+    custom_providers: dict[str, dict[str, Any]] | None = Field(None, min_length=1, repr=False)
+
+    dpop_window: float = Field(60, ge=5, le=300)
+    dpop_nonce: Literal["off", "required"] = "off"
+    dpop_nonce_key: SecretStr | None = None
+
     api_key: SecretStr | None = None
     api_keys: dict[str, ApiKeyEntry] | None = Field(None, repr=False)
 
     database_connection_string: SecretStr | None = Field(
-        None, validation_alias=_both("DATABASE_CONNECTION_STRING", "DATABASE_URL")
+        None, validation_alias=both("DATABASE_CONNECTION_STRING", "DATABASE_URL")
     )
     direct_database_url: SecretStr | None = Field(
-        None, validation_alias=_both("DIRECT_DATABASE_URL", "DIRECT_DATABASE_URL")
+        None, validation_alias=both("DIRECT_DATABASE_URL", "DIRECT_DATABASE_URL")
     )
     databases: dict[str, DatabaseEntry] | None = Field(None, repr=False)
     db_pool_size: int = Field(10, ge=1, le=200)
@@ -175,16 +180,18 @@ class Settings(BaseSettings):
     token_cache_ttl: float = Field(300, ge=1, le=3600)
     token_cache_size: int = Field(10_000, ge=1, le=10_000_000)
     clock_skew: float = Field(30, ge=0, le=300)
+    outage_grace: float = Field(0, ge=0, le=900)
     rate_limit_tenant: QuotaText = Quota(600, 60)
     rate_limit_user: QuotaText = None
     rate_limit_api_key: QuotaText = None
     rate_limit_anonymous: QuotaText = Quota(60, 60)
     rate_limit_store: Literal["memory", "postgres", "redis"] = "memory"
     rate_limit_on_error: Literal["closed", "open"] = "closed"
-    redis_url: SecretStr | None = Field(None, validation_alias=_both("REDIS_URL", "REDIS_URL"))
+    redis_url: SecretStr | None = Field(None, validation_alias=both("REDIS_URL", "REDIS_URL"))
 
     host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65535, validation_alias=_both("PORT", "PORT"))
+    port: int = Field(8000, ge=0, le=65535, validation_alias=both("PORT", "PORT"))
+    shutdown_grace: float = Field(4, ge=2, le=3600)
     tls_cert_path: Path | None = None
     tls_key_path: Path | None = None
     cors_origins: CommaList | None = None
@@ -192,6 +199,7 @@ class Settings(BaseSettings):
     allowed_origins: CommaList | None = None
     exempt_paths: CommaList | None = None
     trusted_proxies: CommaList | None = None
+    client_address_header: str = "x-forwarded-for"
     require_https: bool | None = None
     hsts_max_age: int = Field(63_072_000, ge=0, le=315_360_000)
     hsts_preload: bool = True
@@ -211,11 +219,11 @@ class Settings(BaseSettings):
     def _refuse_empty(cls, value: Any) -> Any:
         """Wherever it comes from: an empty value is an error, never "anything goes"."""
         if isinstance(value, str) and not value.strip():
-            raise ValueError(_EMPTY)
+            raise ValueError(EMPTY)
         return value
 
     def __init__(self, **values: Any) -> None:
-        _refuse_unknown(os.environ)
+        refuse_unknown({**os.environ, **_secrets()}, type(self).model_fields)
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -228,7 +236,12 @@ class Settings(BaseSettings):
             ) from None
         except SettingsError as error:
             raise ConfigurationError(f"{_variable_in(str(error))} is not valid JSON.") from None
+        if self.secrets_dir is not None and PREFIX + "SECRETS_DIR" not in os.environ:
+            raise ConfigurationError(f"{PREFIX}SECRETS_DIR is read from the environment alone: set it there.")
         check(self)
+        check_oidc(self)
+        check_introspection(self)
+        check_custom(self)
 
     @classmethod
     def settings_customise_sources(
@@ -239,11 +252,13 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then the environment, then the file that ``MCP_HTTP_CONFIG_FILE`` names."""
+        """Arguments, then the environment with the files of ``MCP_HTTP_SECRETS_DIR``, which never say the same
+        variable, then the file that ``MCP_HTTP_CONFIG_FILE`` names."""
+        variables = _Variables(settings_cls)
         path = os.environ.get(PREFIX + "CONFIG_FILE")
         if path is None:
-            return init_settings, env_settings
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _readable(path))
+            return init_settings, variables
+        return init_settings, variables, TomlConfigSettingsSource(settings_cls, _readable(path))
 
     @property
     def development(self) -> bool:
@@ -257,7 +272,8 @@ class Settings(BaseSettings):
     @property
     def oauth(self) -> bool:
         """Whether any provider is on whose tokens a client gets by signing in."""
-        return bool(self.google_client_id or self.auth0_domain or self.github_enabled)
+        ours = self.google_client_id or self.auth0_domain or self.github_enabled
+        return bool(ours or self.oidc_providers or self.introspection_providers or self.custom_providers)
 
     @property
     def auth0_issuer(self) -> str | None:
@@ -273,34 +289,28 @@ class Settings(BaseSettings):
         return self.public_url or f"http://{self.host}:{self.port}/mcp"
 
 
-def _refuse_unknown(environ: Mapping[str, str]) -> None:
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    for name in sorted(environ):
-        if not name.startswith(PREFIX):
-            continue
-        if name in _NOT_YET:
-            raise ConfigurationError(f"{name} is not supported by this version of tenantry yet: unset it.")
-        if name not in known:
-            raise ConfigurationError(f"{name} is not a setting{_meant(name, known | _NOT_YET)}")
-        if not environ[name].strip():
-            raise ConfigurationError(f"{name} {_EMPTY}.")
-    for field in Settings.model_fields.values():
-        _refuse_empty_fallback(field.validation_alias, environ)
+class _Variables(EnvSettingsSource):
+    """The environment and the directory of secrets as one, so that our own name of a setting wins over another
+    program's wherever each of them stands."""
+
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        super().__init__(settings_cls)
+        self.env_vars = {**self.env_vars, **{name.lower(): value for name, value in _secrets().items()}}
 
 
-def _meant(name: str, known: Iterable[str]) -> str:
-    """Compared without the prefix, which would make everything resemble everything."""
-    close = difflib.get_close_matches(name[len(PREFIX) :].upper(), [entry[len(PREFIX) :] for entry in known], 1)
-    return f": did you mean {PREFIX}{close[0]}?" if close else "."
+def setting_files() -> list[Path]:
+    """The files that the settings are read from, for whoever watches them. Raises ``ConfigurationError`` while the
+    directory of secrets cannot be read."""
+    config, directory = (os.environ.get(PREFIX + name) for name in ("CONFIG_FILE", "SECRETS_DIR"))
+    files = [] if config is None else [Path(config)]
+    if directory is not None:
+        files += [path for _, path in secret_files(Path(directory), variables_of(Settings.model_fields))]
+    return files
 
 
-def _refuse_empty_fallback(names: Any, environ: Mapping[str, str]) -> None:
-    """Another program's variable counts as set where ours is not."""
-    if not isinstance(names, AliasChoices):
-        return
-    name = next((str(name) for name in names.choices if name in environ), None)
-    if name is not None and not environ[name].strip():
-        raise ConfigurationError(f"{name} {_EMPTY}.")
+def _secrets() -> dict[str, str]:
+    directory = os.environ.get(PREFIX + "SECRETS_DIR", "")
+    return read_secrets(Path(directory), variables_of(Settings.model_fields), os.environ) if directory.strip() else {}
 
 
 def _readable(path: str) -> Path:

@@ -6,15 +6,21 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from .core.policy import is_permission
-from .core.tenancy import check_tenant_id
-from .errors import ConfigurationError
-from .observations import InsecureSetting
+from ..adapters.forwarded import LIST
+from ..core.policy import is_permission
+from ..core.tenancy import check_tenant_id
+from ..errors import ConfigurationError
+from ..observations import InsecureSetting
 
 if TYPE_CHECKING:
-    from .settings import Settings
+    from . import Settings
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+# Headers that a proxy hands on as the client wrote them, or that hold more than an address.
+_NO_ADDRESS = frozenset(
+    "forwarded host via origin referer user-agent cookie authorization x-api-key x-forwarded-host x-forwarded-proto "
+    "x-forwarded-port x-request-id".split()
+)
 
 
 def _refuse(name: str, problem: str) -> ConfigurationError:
@@ -28,6 +34,7 @@ def check(settings: Settings) -> None:
     _check_tenants(settings)
     _check_policy(settings)
     _check_quotas(settings)
+    _check_dpop(settings)
 
 
 def _check_providers(settings: Settings) -> None:
@@ -35,7 +42,8 @@ def _check_providers(settings: Settings) -> None:
     if not (settings.oauth or settings.api_key or settings.api_keys or settings.database_connection_string):
         raise ConfigurationError(
             "Nobody could sign in: set MCP_HTTP_GOOGLE_CLIENT_ID, MCP_HTTP_AUTH0_DOMAIN and "
-            "MCP_HTTP_AUTH0_AUDIENCE, MCP_HTTP_GITHUB_ENABLED, MCP_HTTP_API_KEYS or MCP_HTTP_API_KEY."
+            "MCP_HTTP_AUTH0_AUDIENCE, MCP_HTTP_GITHUB_ENABLED, MCP_HTTP_OIDC_PROVIDERS, MCP_HTTP_API_KEYS or "
+            "MCP_HTTP_API_KEY."
         )
     if settings.auth0_domain and not settings.auth0_audience:
         raise _refuse("AUTH0_AUDIENCE", "is missing: MCP_HTTP_AUTH0_DOMAIN needs your API identifier beside it.")
@@ -68,7 +76,23 @@ def _check_addresses(settings: Settings) -> None:
     if settings.auth0_issuer is not None:
         _check_url(settings, "AUTH0_DOMAIN", settings.auth0_issuer, path="/")
     _check_url(settings, "GITHUB_API_URL", settings.github_api_url)
+    _check_address_header(settings)
     _check_files(settings)
+
+
+def _check_address_header(settings: Settings) -> None:
+    name = settings.client_address_header
+    if name == LIST:
+        return
+    if not re.fullmatch(r"[a-z0-9-]{1,64}", name) or name in _NO_ADDRESS:
+        raise _refuse(
+            "CLIENT_ADDRESS_HEADER",
+            f"is {name!r}: name the header that holds the client's address alone, in small letters, like x-real-ip.",
+        )
+    if settings.trusted_proxies is None:
+        raise _refuse(
+            "CLIENT_ADDRESS_HEADER", "is believed from MCP_HTTP_TRUSTED_PROXIES alone: set them too, or unset it."
+        )
 
 
 def _check_exempt(settings: Settings) -> None:
@@ -126,9 +150,16 @@ def is_loopback_url(url: str) -> bool:
 
 def _check_tenants(settings: Settings) -> None:
     _check_databases(settings)
+    names = {"auth0", *(entry.name for entry in settings.oidc_providers or ()), *(settings.custom_providers or ())}
+    names |= {entry.name for entry in settings.introspection_providers or ()}
     for key in settings.tenant_mapping or {}:
-        if ":" in key and not re.fullmatch(r"auth0:\S+", key):
-            raise _refuse("TENANT_MAPPING", f"has the key {key!r}: give a domain, or auth0:<organization id>.")
+        name, colon, organization = key.partition(":")
+        if colon and (name not in names or not re.fullmatch(r"\S+", organization)):
+            raise _refuse(
+                "TENANT_MAPPING",
+                f"has the key {key!r}: give a domain, or <provider>:<organization id> with auth0 or the name of an "
+                "entry of MCP_HTTP_OIDC_PROVIDERS, MCP_HTTP_INTROSPECTION_PROVIDERS or MCP_HTTP_CUSTOM_PROVIDERS.",
+            )
     for entry in (settings.api_keys or {}).values():
         try:
             if entry.tenant_id is not None:
@@ -165,6 +196,17 @@ def _check_policy(settings: Settings) -> None:
                 raise _refuse(name, f"holds {permission!r}: a permission has no blanks, quotes or backslashes.")
 
 
+def _check_dpop(settings: Settings) -> None:
+    if settings.dpop_nonce_key is None:
+        return
+    if settings.dpop_nonce == "off":
+        raise _refuse(
+            "DPOP_NONCE", "is off, so MCP_HTTP_DPOP_NONCE_KEY is of no use: set it to required, or unset both."
+        )
+    if len(settings.dpop_nonce_key.get_secret_value()) < 32:
+        raise _refuse("DPOP_NONCE_KEY", "is too short: use at least 32 random characters.")
+
+
 def _check_quotas(settings: Settings) -> None:
     if settings.rate_limit_store == "redis" and settings.redis_url is None:
         raise _refuse("RATE_LIMIT_STORE", "is redis: set MCP_HTTP_REDIS_URL (or REDIS_URL), like redis://host:6379/0.")
@@ -194,6 +236,10 @@ def insecure(settings: Settings) -> list[InsecureSetting]:
         if getattr(settings, name):
             meaning = "whoever could once read mail at a domain is in its tenant"
             found.append(InsecureSetting(f"MCP_HTTP_{name.upper()}=true", meaning))
+    for entry in settings.oidc_providers or ():
+        if entry.tenant_from_email:
+            meaning = "whoever could once read mail at a domain is in its tenant"
+            found.append(InsecureSetting(f"MCP_HTTP_OIDC_PROVIDERS ({entry.name}): tenant_from_email", meaning))
     if settings.development:
         found.append(InsecureSetting("MCP_HTTP_ENVIRONMENT=development", "for loopback use only"))
     return found

@@ -3,39 +3,41 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from .adapters.front import Front
-from .adapters.health import Health
-from .adapters.http import HttpFetch
-from .adapters.memory import MemoryQuotaStore, OpenDirectory
-from .assemble_providers import key_store, providers_from, routes_between
-from .assemble_transport import front_from
-from .calls import CallPolicy
-from .core.policy import Policy
-from .core.tenancy import tenant_rules
-from .gate import Gate
-from .observations import ConfigurationLoaded
-from .outside import Outside
-from .parts import Parts
-from .ports import Observer, QuotaStore, TenantDirectory
-from .providers.budget import Budgets
-from .quotas import Quotas
-from .settings import Settings
-from .settings_rules import insecure
-from .static_keys import read_api_keys
-from .strangers import Strangers
-from .verdicts import VerdictCache
+from ..adapters.front import Front
+from ..adapters.health import Health
+from ..adapters.http import HttpFetch
+from ..adapters.memory import MemoryQuotaStore, OpenDirectory
+from ..calls import CallPolicy
+from ..core.policy import Policy
+from ..core.tenancy import tenant_rules
+from ..gate import Gate
+from ..observations import ConfigurationLoaded
+from ..outside import Outside
+from ..parts import Parts
+from ..ports import Observer, QuotaStore, TenantDirectory
+from ..providers.budget import Budgets
+from ..quotas import Quotas
+from ..settings import Settings
+from ..settings.rules import insecure
+from ..static_keys import read_api_keys
+from ..strangers import Strangers
+from ..verdicts import VerdictCache
+from .possession import possession_from
+from .providers import key_store, providers_from, routes_between
+from .transport import front_from
 
 if TYPE_CHECKING:
-    from .adapters.audit import Audit
-    from .adapters.metrics import Metrics
-    from .adapters.postgres.database import Database
-    from .core.rules import Rules
+    from ..adapters.audit import Audit
+    from ..adapters.metrics import Metrics
+    from ..adapters.postgres.database import Database
+    from ..core.rules import Rules
 
 __all__ = ["Assembly", "Outside", "assemble"]
 
@@ -92,15 +94,17 @@ def assemble(
     rules = rules or _rules(settings)
     anonymous = settings.rate_limit_anonymous
     _check_weights(rules, quotas)
+    possession = possession_from(settings, outside, parts)
     calls = CallPolicy(rules, settings.anonymous_methods or (), naming=audit is not None)
     gate = Gate(
         providers,
-        routes=routes_between(providers, keys),
+        routes=routes_between(providers, keys, possession.providers),
         directory=_directory(settings, database),
         policy=_policy(settings),
         quotas=quotas,
         strangers=parts.get("strangers", anonymous, lambda: Strangers(outside.clock, anonymous)),
         calls=calls,
+        possession=possession,
         budgets=budgets,
         verdicts=verdicts,
         observe=outside.observe,
@@ -132,7 +136,7 @@ def _database(settings: Settings, parts: Parts) -> Database | None:
     """The tenant database; its driver is imported only where one is configured."""
     if settings.database_connection_string is None:
         return None
-    from .adapters.postgres.configured import DATABASE_SETTINGS, database_from
+    from ..adapters.postgres.configured import DATABASE_SETTINGS, database_from
 
     made_from = settings.model_dump(include=DATABASE_SETTINGS)
     return parts.get("database", made_from, lambda: database_from(settings))
@@ -141,7 +145,7 @@ def _database(settings: Settings, parts: Parts) -> Database | None:
 def _audit(settings: Settings, database: Database | None, observe: Observer, parts: Parts) -> Audit | None:
     if settings.audit_sinks is None:
         return None
-    from .adapters.audit import AUDIT_SETTINGS, make_audit
+    from ..adapters.audit import AUDIT_SETTINGS, make_audit
 
     made_from = (settings.model_dump(include=AUDIT_SETTINGS), database)
     return parts.get("audit", made_from, lambda: make_audit(settings, database, observe))
@@ -150,7 +154,7 @@ def _audit(settings: Settings, database: Database | None, observe: Observer, par
 def _metrics(settings: Settings, parts: Parts) -> Metrics | None:
     if settings.metrics == "off":
         return None
-    from .adapters.metrics import Metrics
+    from ..adapters.metrics import Metrics
 
     return parts.get("metrics", settings.metrics, lambda: Metrics(settings.metrics))
 
@@ -158,7 +162,7 @@ def _metrics(settings: Settings, parts: Parts) -> Metrics | None:
 def _rules(settings: Settings) -> Rules | None:
     if settings.policy_file is None and settings.tool_permissions is None:
         return None
-    from .policy_file import load_rules
+    from ..policy_file import load_rules
 
     return load_rules(settings)
 
@@ -188,11 +192,11 @@ def _quotas(settings: Settings, database: Database | None, outside: Outside, par
 
 def _quota_store(settings: Settings, database: Database | None, outside: Outside) -> QuotaStore:
     if settings.rate_limit_store == "postgres" and database is not None:
-        from .adapters.postgres.quota_store import PostgresQuotaStore
+        from ..adapters.postgres.quota_store import PostgresQuotaStore
 
         return PostgresQuotaStore(database)
     if settings.rate_limit_store == "redis" and settings.redis_url is not None:
-        from .adapters.redis_quotas import RedisQuotaStore
+        from ..adapters.redis_quotas import RedisQuotaStore
 
         return RedisQuotaStore(settings.redis_url.get_secret_value())
     return MemoryQuotaStore(outside.clock)
@@ -208,7 +212,7 @@ def _directory(settings: Settings, database: Database | None) -> TenantDirectory
     )
     if database is None:
         return OpenDirectory(rules)
-    from .adapters.postgres.directory import RegistryDirectory
+    from ..adapters.postgres.directory import RegistryDirectory
 
     return RegistryDirectory(database, rules, settings.provisioning)
 
@@ -222,13 +226,17 @@ def _policy(settings: Settings) -> Policy:
 
 
 def _verdicts(settings: Settings, outside: Outside, budgets: Budgets, version: bytes) -> VerdictCache:
-    ttl = settings.token_cache_ttl
+    ttl, size = settings.token_cache_ttl, settings.token_cache_size
     longer = partial(budgets.kept_longer, ttl=ttl)
-    return VerdictCache(outside.clock, version, ttl=ttl, size=settings.token_cache_size, longer=longer)
+    return VerdictCache(outside.clock, version, ttl=ttl, size=size, longer=longer, grace=settings.outage_grace)
 
 
 def _version(settings: Settings) -> bytes:
-    """Changes with everything that a cached proof depends on, secrets included."""
-    values = [getattr(settings, name) for name in sorted(type(settings).model_fields)]
-    secrets = [value.get_secret_value() if isinstance(value, SecretStr) else "-" for value in values]
-    return hashlib.sha256("\0".join([settings.model_dump_json(), *secrets]).encode()).digest()
+    """Changes with everything that a cached proof depends on, secrets included, however deep."""
+    return hashlib.sha256(json.dumps(settings.model_dump(), default=_revealed).encode()).digest()
+
+
+def _revealed(value: object) -> object:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return sorted(map(str, value)) if isinstance(value, set | frozenset) else str(value)

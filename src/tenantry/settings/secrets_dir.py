@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from .errors import ConfigurationError
+from ..errors import ConfigurationError
 from .variables import PREFIX
 
 VARIABLE = PREFIX + "SECRETS_DIR"

@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import AliasChoices
 
-from .errors import ConfigurationError
+from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 PREFIX = "MCP_HTTP_"
 EMPTY = "is set but empty: give it a value or unset it"
-
-# Part of the agreed vocabulary, refused until this version can honour them: a setting that is read and ignored
-# is a wall that is not there.
-_NOT_YET = frozenset(PREFIX + name for name in "INTROSPECTION_PROVIDERS".split())
 
 
 def both(name: str, *fallbacks: str) -> AliasChoices:
@@ -39,10 +35,8 @@ def refuse_unknown(environ: Mapping[str, str], fields: Mapping[str, FieldInfo]) 
     for name in sorted(environ):
         if not name.startswith(PREFIX):
             continue
-        if name in _NOT_YET:
-            raise ConfigurationError(f"{name} is not supported by this version of tenantry yet: unset it.")
         if name not in known:
-            raise ConfigurationError(f"{name} is not a setting{_meant(name, known | _NOT_YET)}")
+            raise ConfigurationError(f"{name} is not a setting{_meant(name, known)}")
         if not environ[name].strip():
             raise ConfigurationError(f"{name} {EMPTY}.")
     for field in fields.values():
