@@ -525,11 +525,11 @@ async def test_where_nothing_depends_on_the_body_it_is_not_touched(world: World,
     async def send(event: Any) -> None:
         sent.append(event)
 
-    await guarded(a_scope(headers=[*bearer(token), ("content-encoding", "gzip")]), receive, send)
-    assert sent[0]["status"] == 200
-    assert seen == [receive]
-    assert seen[0] is receive
-    assert upload.taken == 0
+    for _ in range(2):  # the first request finds out which form of the path the app serves
+        await guarded(a_scope(headers=[*bearer(token), ("content-encoding", "gzip")]), receive, send)
+        assert upload.taken == 0
+    assert [event["status"] for event in sent[::2]] == [200, 200]
+    assert seen[1] is receive
 
 
 # Where somebody writes calls down, and no rule asks

@@ -39,6 +39,21 @@ def test_the_system_s_clock_is_the_system_s() -> None:
     assert before <= SystemClock().now() <= time.time()
 
 
+@pytest.mark.anyio
+async def test_a_sleep_ends(clock: Clock) -> None:
+    before = clock.monotonic()
+    await clock.sleep(0.001)
+    assert clock.monotonic() >= before
+
+
+@pytest.mark.anyio
+async def test_where_time_stands_still_a_sleep_is_over_at_once_and_on_record() -> None:
+    clock = FrozenClock()
+    before = clock.monotonic()
+    await clock.sleep(3600)
+    assert (clock.monotonic(), clock.slept) == (before, [3600])
+
+
 def test_the_frozen_one_moves_only_when_told_and_both_hands_together() -> None:
     clock = FrozenClock(100.0)
     now, monotonic = clock.now(), clock.monotonic()

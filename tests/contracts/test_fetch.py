@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
+from tests.faults.stage import no_names, untrusted_server
 
 from tenantry.adapters.http import HttpFetch, http_library
 from tenantry.devidp import serve_on_loopback
@@ -224,6 +225,19 @@ async def test_the_deadline_is_for_the_whole_body(impatient: Fetch, origin: Orig
 
 async def test_nobody_there_is_a_failure_to_connect(fetch: Fetch) -> None:
     assert await failure(fetch, "http://127.0.0.1:9/") == "connect"
+
+
+async def test_a_name_that_is_none_is_told_apart(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with real(library, monkeypatch) as fetch:
+        with no_names():
+            assert await failure(fetch, "https://provider.invalid/") == "dns"
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_told_apart(
+    library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with real(library, monkeypatch) as fetch, untrusted_server() as port:
+        assert await failure(fetch, f"https://127.0.0.1:{port}/") == "tls"
 
 
 @pytest.mark.parametrize("way", ["reset", "truncated"])

@@ -36,7 +36,7 @@ class GateMiddleware:
         close: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.app: App = app
-        self._either_slash = EitherSlash(app)
+        self._either_slash = EitherSlash()
         self.front = front
         self._start = start
         self._close = close
@@ -93,7 +93,7 @@ class GateMiddleware:
             expires_at += front.leeway  # let in for the skew of clocks, so its answer is not cut off at once
         try:
             if scope["type"] == "http":
-                app = self._either_slash.app_for(scope["path"], front.endpoints)
+                app = self._either_slash.app_for(scope["path"], front.endpoints, self.app)
                 if front.gate.calls.rules:
                     app = front.around(app, request, exchange.refuse)
                 await exchange.run(app, mine, receive, expires_at)

@@ -128,6 +128,8 @@ class Exchange:
             if self.limits:
                 headers += limit_headers(self.limits)
             headers.append((b"x-request-id", request.id.encode("ascii")))
+            if request.nonce is not None:
+                headers.append((b"dpop-nonce", request.nonce.encode("ascii")))
             if b"origin" in request.headers and all(
                 name.lower() != b"access-control-allow-origin" for name, _ in headers
             ):

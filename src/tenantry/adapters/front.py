@@ -66,7 +66,8 @@ class Front:
         """What is known of a request before anything about it has been checked."""
         pairs = scope["headers"]
         name = self.ids.of(dict(pairs).get(b"x-request-id"), peer) if peer.trusted else self.ids.new()
-        return Request({}, scope["query_string"], name, peer.address, pairs, scope["path"])
+        method = scope.get("method", "GET")  # a websocket's handshake is a GET
+        return Request({}, scope["query_string"], name, peer.address, pairs, scope["path"], method)
 
     async def alive(self, scope: Scope, path: str) -> Answer | None:
         """The answer to a health check, which asks nobody who he is; None for what is none."""

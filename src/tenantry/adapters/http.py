@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import socket
+import ssl
 from http.cookiejar import DefaultCookiePolicy
 from types import ModuleType
 from typing import Any
@@ -16,7 +18,10 @@ from urllib.parse import urlsplit
 from ..ports import FetchFailed, HttpRequest, HttpResponse
 
 DEADLINE = 5.0  # seconds for one whole call, body included
-CONNECTIONS = 50
+KEPT = 50  # idle connections
+# Front ends close an idle connection after a minute or more; the library's 5 s would make a quiet server shake hands
+# for nearly every call.
+KEPT_SECONDS = 30.0
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -71,8 +76,8 @@ class HttpFetch:
                 return await _read(response, request.max_bytes)
         except library.TimeoutException:
             raise FetchFailed("timeout") from None
-        except library.ConnectError:
-            raise FetchFailed("connect") from None
+        except library.ConnectError as error:
+            raise FetchFailed(_kind_of(error)) from None
         except (library.HTTPError, library.InvalidURL, library.StreamError):
             raise FetchFailed("protocol") from None
 
@@ -82,12 +87,28 @@ class HttpFetch:
             library = http_library()
             self._client = library.AsyncClient(
                 timeout=self._deadline,
-                limits=library.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
+                # How many are used at once is bounded for each provider (``providers/base.py``): a bound for all of
+                # them would let one that hangs take the connections of the others.
+                limits=library.Limits(
+                    max_connections=None, max_keepalive_connections=KEPT, keepalive_expiry=KEPT_SECONDS
+                ),
                 trust_env=False,  # a proxy variable must not decide who sees tokens
             )
             # What a provider sets while it answers for one caller is not sent with the next one's token.
             self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
         return self._client
+
+
+def _kind_of(error: BaseException) -> str:
+    """Why there is no connection, from what the library's error was raised for."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return "tls"
+        if isinstance(cause, socket.gaierror):
+            return "dns"
+        cause = cause.__cause__ or cause.__context__
+    return "connect"
 
 
 async def _read(response: Any, max_bytes: int) -> HttpResponse:

@@ -18,7 +18,7 @@ _PLAIN = frozenset(
     b"""
     accept accept-charset accept-encoding accept-language access-control-request-headers access-control-request-method
     authorization baggage cache-control connection content-encoding content-language content-length content-type cookie
-    date dnt expect host if-match if-modified-since if-none-match if-unmodified-since keep-alive last-event-id
+    date dnt dpop expect host if-match if-modified-since if-none-match if-unmodified-since keep-alive last-event-id
     mcp-method mcp-name mcp-protocol-version mcp-session-id origin pragma priority range referer sec-fetch-dest
     sec-fetch-mode sec-fetch-site sec-fetch-user sec-websocket-extensions sec-websocket-key sec-websocket-protocol
     sec-websocket-version te traceparent tracestate transfer-encoding upgrade upgrade-insecure-requests user-agent via

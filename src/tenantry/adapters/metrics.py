@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..errors import REASONS, ConfigurationError
 from ..observations import (
     Admitted,
+    AdmittedInOutage,
     BudgetLow,
     Called,
+    CircuitClosed,
+    CircuitOpened,
     ConfigurationLoaded,
     ConfigurationRefused,
     EventsDropped,
@@ -65,6 +68,7 @@ _COUNTERS: dict[str, _Family] = {
         "Tokens that were known already (hit) and that were verified anew (miss).", ("event",)
     ),
     "upstream_requests": _Family("Calls to identity providers.", ("provider", "status_class")),
+    "outage_admissions": _Family("Callers let in on an old proof during an outage.", ("provider",)),
     "rate_limited": _Family("Requests refused for a quota.", ("limit",)),
     "quota_unchecked": _Family("Requests whose quota store could not be asked.", ("store", "outcome")),
     "key_refreshes": _Family("Fetches of key sets.", ("provider", "outcome")),
@@ -95,6 +99,7 @@ class Metrics:
         self._auth, self._duration = _Histogram(_AUTH_BUCKETS), _Histogram(_CALL_BUCKETS)
         self._fetched: dict[str, float] = {}
         self._budgets: dict[str, int] = {}
+        self._open: dict[Labels, float] = {}
         self._cacheable = 0
         self._registry = self._client.CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -142,6 +147,12 @@ class Metrics:
         ages = {provider: now - moment for provider, moment in self._fetched.items()}
         yield _gauge(families, "tenantry_jwks_age_seconds", "Since the key set was fetched.", ages)
         yield _gauge(families, "tenantry_provider_budget", "Calls that a provider still grants.", self._budgets)
+        circuits = families.GaugeMetricFamily(
+            "tenantry_circuit_open", "1 while an endpoint is not asked.", labels=("provider", "endpoint")
+        )
+        for labels, value in self._open.items():
+            circuits.add_metric(labels, value)
+        yield circuits
 
     def _cache_events(self) -> dict[Labels, int]:
         """A request with a token was a hit unless the token was verified for it. Those under way are not known yet, and
@@ -191,6 +202,15 @@ class Metrics:
         if seen.kind not in ("status", "body"):  # those answered, and have been counted
             self._add("upstream_requests", seen.provider, "failed")
 
+    def _circuit_opened(self, seen: CircuitOpened) -> None:
+        self._open[seen.provider, seen.endpoint] = 1.0
+
+    def _circuit_closed(self, seen: CircuitClosed) -> None:
+        self._open[seen.provider, seen.endpoint] = 0.0
+
+    def _admitted_in_outage(self, seen: AdmittedInOutage) -> None:
+        self._add("outage_admissions", seen.user.provider)
+
     def _keys_refreshed(self, seen: KeysRefreshed) -> None:
         self._fetched[seen.provider] = self._clock.monotonic()
         self._add("key_refreshes", seen.provider, "done")
@@ -228,6 +248,9 @@ _HANDLERS: dict[type, Any] = {
     Refused: Metrics._refused,
     ProviderCalled: Metrics._provider_called,
     ProviderFailed: Metrics._provider_failed,
+    CircuitOpened: Metrics._circuit_opened,
+    CircuitClosed: Metrics._circuit_closed,
+    AdmittedInOutage: Metrics._admitted_in_outage,
     KeysRefreshed: Metrics._keys_refreshed,
     KeysRefreshFailed: Metrics._keys_refresh_failed,
     QuotaUnchecked: Metrics._quota_unchecked,

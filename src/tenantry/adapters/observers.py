@@ -13,8 +13,11 @@ from ..model import MCPUserContext
 from ..observations import (
     About,
     Admitted,
+    AdmittedInOutage,
     BudgetLow,
     Called,
+    CircuitClosed,
+    CircuitOpened,
     ConfigurationLoaded,
     ConfigurationRefused,
     EventsDropped,
@@ -115,13 +118,31 @@ def _(seen: ProviderFailed) -> tuple[int, str]:
 
 
 @describe.register
+def _(seen: CircuitOpened) -> tuple[int, str]:
+    what = f"{seen.provider} {seen.endpoint}"
+    return logging.WARNING, f"{what} is not asked for {seen.seconds:.0f} s, then with one call at a time ({seen.kind})"
+
+
+@describe.register
+def _(seen: CircuitClosed) -> tuple[int, str]:
+    return logging.INFO, f"{seen.provider} {seen.endpoint} answers again after {seen.seconds:.0f} s"
+
+
+@describe.register
+def _(seen: AdmittedInOutage) -> tuple[int, str]:
+    who = f"{seen.user.user_id} to {seen.user.tenant_id}"
+    return logging.WARNING, f"admitted {who} on an old proof: {seen.user.provider} cannot be asked"
+
+
+@describe.register
 def _(seen: Misconfigured) -> tuple[int, str]:
     return logging.ERROR, f"{seen.part}: {seen.hint}"
 
 
 @describe.register
 def _(seen: KeysRefreshed) -> tuple[int, str]:
-    return logging.INFO, f"{seen.provider} keys refreshed: {seen.usable} usable, {seen.ignored} ignored"
+    level, where = (logging.WARNING, " from the fallback URL") if seen.fallback else (logging.INFO, "")
+    return level, f"{seen.provider} keys refreshed{where}: {seen.usable} usable, {seen.ignored} ignored"
 
 
 @describe.register
@@ -145,7 +166,7 @@ def fields(observation: Observation) -> dict[str, Any]:
     if isinstance(observation, Refused):
         found = {"reason": observation.reason, "status": observation.status, "provider": observation.provider}
         return _known(found | _who(observation.user) | _which(observation.about))
-    if isinstance(observation, Admitted):
+    if isinstance(observation, Admitted | AdmittedInOutage):
         return _known(_who(observation.user) | _which(observation.about))
     if isinstance(observation, Called):
         found = {"status": observation.status, "seconds": round(observation.seconds, 6)}

@@ -6,6 +6,7 @@ TLS proxy to a URL that begins with ``http://``, and many do not.
 
 from __future__ import annotations
 
+from functools import partial
 from urllib.parse import urlsplit
 
 from .expiry import App, Message, Receive, Scope, Send
@@ -14,34 +15,33 @@ _REDIRECTS = (307, 308)  # method and body are kept: RFC 9110 sections 15.4.8 an
 
 
 class EitherSlash:
-    """``app``, with the form that it serves found out at the first request for each; from then on nothing is looked
-    at."""
+    """Which form the app serves is found out at the first request for each; from then on nothing is looked at."""
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self) -> None:
         self._served: dict[str, str] = {}  # asked for -> the form that the app serves
 
-    def app_for(self, path: str, endpoints: frozenset[str]) -> App:
-        """What serves a request for ``path``, which is one of the ``endpoints`` with a slash at its end or without, or
-        anything else. They have none."""
+    def app_for(self, path: str, endpoints: frozenset[str], app: App) -> App:
+        """``app``, as it serves a request for ``path``, which is one of the ``endpoints`` with a slash at its end or
+        without, or anything else. They have none."""
         served = self._served.get(path)
         if served == path or (served is None and path.rstrip("/") not in endpoints):
-            return self._app
-        return self._find_out if served is None else self._at_the_other
+            return app
+        return partial(self._find_out if served is None else _at_the_other, app)
 
-    async def _find_out(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _find_out(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         first = _First(receive, send, _other(path))
-        await self._app(scope, first.receive, first.send)
+        await app(scope, first.receive, first.send)
         if first.redirected:
             self._served[path] = _other(path)
-            await self._at_the_other(scope, receive, send)
+            await _at_the_other(app, scope, receive, send)
         elif first.answered:
             self._served[path] = path
 
-    async def _at_the_other(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = _other(scope["path"])
-        await self._app({**scope, "path": path, "raw_path": path.encode()}, receive, send)
+
+async def _at_the_other(app: App, scope: Scope, receive: Receive, send: Send) -> None:
+    path = _other(scope["path"])
+    await app({**scope, "path": path, "raw_path": path.encode()}, receive, send)
 
 
 class _First:

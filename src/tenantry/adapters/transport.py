@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from math import ceil
 
-from ..core.challenge import body, challenge
+from ..core.challenge import body, challenge, dpop_challenge
 from ..core.metadata import metadata_document, metadata_paths, metadata_url
 from ..errors import Forbidden, Misdirected, OverQuota, Refusal
 from ..limits import Limit
@@ -23,12 +23,12 @@ Header = tuple[bytes, bytes]
 _LOOPBACK_HOST = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]{1,5})?")
 _LOOPBACK_ORIGIN = re.compile(r"https?://" + _LOOPBACK_HOST.pattern)
 _ALLOW_HEADERS = (
-    b"Authorization, X-API-Key, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id, "
-    b"Last-Event-ID"
+    b"Authorization, DPoP, X-API-Key, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, "
+    b"Mcp-Session-Id, Last-Event-ID"
 )
 # Mcp-Param-*: named by the tool, so allowed by prefix; a token (RFC 9110 section 5.6.2), for it is echoed.
 _PARAMETER = re.compile(r"mcp-param-[!#$%&'*+.^_`|~0-9a-z-]+")
-_EXPOSE = b"WWW-Authenticate, Mcp-Session-Id, Retry-After, RateLimit, RateLimit-Policy, X-Request-ID"
+_EXPOSE = b"WWW-Authenticate, DPoP-Nonce, Mcp-Session-Id, Retry-After, RateLimit, RateLimit-Policy, X-Request-ID"
 _PREFLIGHT_AGE = b"600"
 _METADATA_AGE = b"public, max-age=3600"
 
@@ -45,14 +45,17 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class Transport:
     """``resource`` is None when nobody can sign in by OAuth: clients ignore a configured key once OAuth is
-    advertised. ``resources`` are those of further endpoints, by their paths. ``hosts`` and ``origins`` are lower-case;
-    None for ``hosts`` serves any, ``"*"`` among ``origins`` any. ``loopback`` also serves this machine's own names and
-    origins (development)."""
+    advertised. ``resources`` are those of further endpoints, by their paths. ``dpop`` are the algorithms of proofs
+    where some provider takes bound tokens, ``dpop_required`` when none takes others. ``hosts`` and ``origins`` are
+    lower-case; None for ``hosts`` serves any, ``"*"`` among ``origins`` any. ``loopback`` also serves this machine's
+    own names and origins (development)."""
 
     resource: str | None = None
     resources: Mapping[str, str] = field(default_factory=dict)
     authorization_servers: Sequence[str] = ()
     scopes: Sequence[str] = ()
+    dpop: Sequence[str] = ()
+    dpop_required: bool = False
     hosts: frozenset[str] | None = None
     origins: frozenset[str] = frozenset()
     exempt_paths: frozenset[str] = frozenset()
@@ -74,7 +77,9 @@ class Transport:
         object.__setattr__(self, "_metadata_urls", urls)
 
     def _document(self, resource: str) -> bytes:
-        return metadata_document(resource, self.authorization_servers, self.scopes)
+        return metadata_document(
+            resource, self.authorization_servers, self.scopes, self.dpop, dpop_required=self.dpop_required
+        )
 
     @property
     def oauth(self) -> bool:
@@ -145,6 +150,8 @@ class Transport:
         words = challenge(refusal, self._metadata_urls.get(path.rstrip("/"), self._metadata_url), self.scopes)
         if words is not None:
             fields.append((b"www-authenticate", words.encode("ascii")))
+            if self.dpop:
+                fields.append((b"www-authenticate", dpop_challenge(refusal, self.dpop).encode("ascii")))
         if refusal.retry_after is not None:
             fields.append((b"retry-after", str(refusal.retry_after).encode()))
         if isinstance(refusal, OverQuota):

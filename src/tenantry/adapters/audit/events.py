@@ -17,6 +17,7 @@ from ...model import MCPUserContext
 from ...observations import (
     About,
     Admitted,
+    AdmittedInOutage,
     BudgetLow,
     Called,
     ConfigurationLoaded,
@@ -73,6 +74,7 @@ EVENTS: Mapping[str, str] = {
     "writer.started": "a process began to write",
     "writer.continued": "a process goes on in a new file, after a rotation",
     "admitted": "a credential that was not known yet was verified and let in",
+    "admitted.outage": "a caller was let in on an old proof: the provider cannot be asked",
     "refused": "a request was not let in",
     "called": "a request that was let in has been answered",
     "key.used": "first use of an API key by this process, or the first in an hour",
@@ -180,6 +182,7 @@ class Scribe:
         self._keys_used: dict[str, float] = {}
         self._telling: dict[type, Callable[[float, Any], Sequence[Event]]] = {
             Admitted: self._admitted,
+            AdmittedInOutage: lambda at, seen: self._admitted(at, seen, "admitted.outage"),
             Refused: self._refused,
             Told: lambda at, told: [self._plain(at, told.event, subject=told.subject, detail=told.detail)],
             ProviderFailed: lambda at, seen: self._fails(at, seen.provider, f"{seen.endpoint}: {seen.kind}"),
@@ -287,9 +290,9 @@ class Scribe:
         text = f'{text}{self._about(seen.about)},"status":{status:d},"duration_ms":{ms:.3f}'
         return self._event(at, "called", text, None if user is None else user.tenant_id, word)
 
-    def _admitted(self, at: float, seen: Admitted) -> Sequence[Event]:
+    def _admitted(self, at: float, seen: Admitted | AdmittedInOutage, name: str = "admitted") -> Sequence[Event]:
         who, about = self._who[id(seen.user)], "" if seen.about is None else self._about(seen.about)
-        event = self._event(at, "admitted", f"{who.text}{about}", seen.user.tenant_id, who.word)
+        event = self._event(at, name, f"{who.text}{about}", seen.user.tenant_id, who.word)
         return [event, *(self._let_in(at, at) if self._down else ())]
 
     def _key_used(self, at: float, user: MCPUserContext) -> Sequence[Event]:

@@ -83,7 +83,7 @@ def class_of(row: Mapping[str, Any]) -> int:
     event = str(row["event"])
     if event == "called" or (event == "refused" and "user" in row):
         return _API
-    if event in ("admitted", "refused"):
+    if event in ("admitted", "admitted.outage", "refused"):
         return _AUTHENTICATION
     family = event.partition(".")[0]
     if family in _ENTITIES:
@@ -108,7 +108,7 @@ def _severity(row: Mapping[str, Any]) -> int:
 
 
 def _status(row: Mapping[str, Any]) -> int | None:
-    if row["event"] in ("admitted", "refused", "called"):
+    if row["event"] in ("admitted", "admitted.outage", "refused", "called"):
         return _FAILURE if int(row.get("status", 200)) >= 400 else _SUCCESS
     return _SUCCESS if class_of(row) == _ENTITY else None
 
