@@ -18,6 +18,7 @@ from tenantry.adapters.observers import LogObserver
 from tenantry.calls import CallPolicy
 from tenantry.core.matching import Presented, Routes
 from tenantry.core.policy import Policy
+from tenantry.core.proofs import ExternalUrls
 from tenantry.core.quota import Quota
 from tenantry.core.tenancy import TenantRules
 from tenantry.devidp.github import checksummed
@@ -25,8 +26,10 @@ from tenantry.errors import Forbidden, InternalFailure, OverQuota, Refusal, Toke
 from tenantry.gate import Gate
 from tenantry.model import Claims, Credential, Identity, MCPUserContext, Tenant, VerifiedClaims
 from tenantry.observations import Admitted, InternalError, Refused
+from tenantry.possession import Possession
 from tenantry.providers.budget import Budgets
 from tenantry.quotas import Quotas
+from tenantry.replays import Replays
 from tenantry.request import Request
 from tenantry.strangers import Strangers
 from tenantry.testing import FrozenClock, Recorder
@@ -171,12 +174,15 @@ async def test_50_requests_of_a_stranger_with_a_good_token_ask_once(world: World
     assert made_calls(world) == {"tokeninfo": 1, "userinfo": 1}
 
 
-async def test_a_provider_that_is_down_is_asked_again_each_time(world: World, door: Door) -> None:
+async def test_a_provider_that_is_down_is_asked_again_each_time_until_its_circuit_opens(
+    world: World, door: Door
+) -> None:
     token = world.idp.google.access_token("ann")
     with world.idp.faults.during("google", "error"):
-        for _ in range(5):
+        for _ in range(8):
             assert (await door.refuse(token)).status == 503
     assert len(world.idp.calls) == 5
+    world.clock.advance(2)
     assert await door.admit(token)
 
 
@@ -414,6 +420,7 @@ def a_gate(
         quotas=Quotas(MemoryQuotaStore(clock), tenant=tenant, user=user),
         strangers=Strangers(clock, None),
         calls=CallPolicy(),
+        possession=Possession(clock, ExternalUrls.of("https://mcp.example.com/mcp", {}), {}, replays=Replays()),
         budgets=Budgets({}),
         verdicts=VerdictCache(clock, b"1", ttl=60, size=10),
         observe=seen,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -24,7 +25,6 @@ OWN = apikeys.compose_key("live", b"\x01" * 8, b"\x02" * 32)
 ANOTHER = apikeys.compose_key("live", b"\x01" * 8, b"\x03" * 32)
 PROD = {"MCP_HTTP_PUBLIC_URL": "https://mcp.example.com/mcp", "MCP_HTTP_GOOGLE_CLIENT_ID": "ours"}
 DEV = {"MCP_HTTP_ENVIRONMENT": "development", "MCP_HTTP_API_KEY": "dev-key-123"}
-LATER = "OIDC_PROVIDERS INTROSPECTION_PROVIDERS OUTAGE_GRACE".split()
 
 Set = Callable[..., None]
 
@@ -122,13 +122,6 @@ def test_a_mistyped_variable_is_refused_with_the_one_that_was_meant(env: Set, na
 def test_a_variable_that_resembles_nothing_is_refused(env: Set) -> None:
     env(PROD, ZZZZZZ="1")
     assert told() == "MCP_HTTP_ZZZZZZ is not a setting."
-
-
-@pytest.mark.parametrize("name", LATER)
-def test_a_variable_of_a_later_version_is_refused_rather_than_ignored(env: Set, name: str) -> None:
-    """A setting that is read and ignored is a wall that is not there."""
-    env(PROD, **{name: "x"})
-    assert told() == f"MCP_HTTP_{name} is not supported by this version of tenantry yet: unset it."
 
 
 @pytest.mark.parametrize("value", ["", " ", "\t"])
@@ -246,6 +239,25 @@ def test_safe_settings_warn_of_nothing(env: Set) -> None:
     seen = Recorder()
     assemble(Settings(), Outside(FrozenClock(), FakeFetch(), seen))
     assert [type(observation) for observation in seen.seen] == [ConfigurationLoaded]
+
+
+@pytest.mark.parametrize("where", ["GITHUB_CLIENT_SECRET", "INTROSPECTION_PROVIDERS"])
+def test_a_secret_that_changes_is_another_configuration(env: Set, where: str) -> None:
+    versions = set()
+    for secret in ("one-made-up-secret", "another-made-up-secret"):
+        entry = {"name": "acme", "introspection_endpoint": "https://as.example/introspect", "client_id": "us"}
+        entry |= {"client_secret": secret, "audience": "https://mcp.example/mcp", "prefixes": ["acme_"]}
+        values = {"GITHUB_CLIENT_SECRET": secret, "INTROSPECTION_PROVIDERS": json.dumps([entry])}
+        env(
+            PROD,
+            GITHUB_ENABLED="true",
+            GITHUB_CLIENT_ID="Iv1.us",
+            **{"GITHUB_CLIENT_SECRET": "s", where: values[where]},
+        )
+        seen = Recorder()
+        assemble(Settings(), Outside(FrozenClock(), FakeFetch(), seen))
+        versions.add(seen.of(ConfigurationLoaded)[0].version)
+    assert len(versions) == 2
 
 
 @pytest.mark.parametrize("given", ["TLS_CERT_PATH", "TLS_KEY_PATH"])
@@ -683,7 +695,7 @@ def test_an_unknown_name_in_the_file_is_refused(env: Set, file: Callable[[str], 
     assert "hunter2" not in words
 
 
-@pytest.mark.parametrize("line", ['outage_grace = "60"', "oidc_providers = []", 'introspection_providers = "x"'])
+@pytest.mark.parametrize("line", ["oidc_providers = []", 'introspection_providers = "x"'])
 def test_a_name_of_a_later_version_in_the_file_is_refused(env: Set, file: Callable[[str], None], line: str) -> None:
     file(f'public_url = "https://x.example"\ngoogle_client_id = "x"\n{line}')
     assert f"MCP_HTTP_{line.split(' ')[0].upper()}" in told()
@@ -820,3 +832,28 @@ def test_a_rule_that_weighs_more_than_a_limit_holds_is_refused(env: Set, tmp_pat
     env(PROD, POLICY_FILE=str(policy), RATE_LIMIT_USER="20/60")
     with pytest.raises(ConfigurationError, match="weight 50"):
         assembled()
+
+
+# The header with the client's address
+
+
+def test_the_header_of_the_client_s_address_is_one_of_a_trusted_proxy_s(env: Set) -> None:
+    env(PROD, TRUSTED_PROXIES="10.0.0.0/8", CLIENT_ADDRESS_HEADER="x-real-ip")
+    assert assembled().front.proxies.peer(
+        {
+            "type": "http",
+            "client": ("10.0.0.1", 1),
+            "headers": [(b"x-forwarded-for", b"1.1.1.1"), (b"x-real-ip", b"203.0.113.9")],
+        }
+    ).address == ("203.0.113.9")
+
+
+def test_without_trusted_proxies_it_is_of_no_use(env: Set) -> None:
+    env(PROD, CLIENT_ADDRESS_HEADER="x-real-ip")
+    assert told().startswith("MCP_HTTP_CLIENT_ADDRESS_HEADER is believed from MCP_HTTP_TRUSTED_PROXIES alone")
+
+
+@pytest.mark.parametrize("name", ["X-Real-IP", "x real ip", "x-real-ip,x", "host", "forwarded", "authorization", "é"])
+def test_what_holds_no_address_is_refused_as_its_header(env: Set, name: str) -> None:
+    env(PROD, TRUSTED_PROXIES="10.0.0.0/8", CLIENT_ADDRESS_HEADER=name)
+    assert told().startswith(f"MCP_HTTP_CLIENT_ADDRESS_HEADER is {name!r}")

@@ -367,7 +367,7 @@ async def test_a_preflight_passes_without_a_caller_and_allows_what_mcp_clients_s
     assert reply.headers["vary"] == "Origin"
     assert {"GET", "POST", "DELETE"} <= set(reply.headers["access-control-allow-methods"].split(", "))
     allowed = {name.strip().lower() for name in reply.headers["access-control-allow-headers"].split(",")}
-    needed = "authorization x-api-key content-type accept last-event-id".split()
+    needed = "authorization dpop x-api-key content-type accept last-event-id".split()
     of_mcp = "mcp-protocol-version mcp-method mcp-name mcp-session-id mcp-param-note".split()
     assert {*needed, *of_mcp} == allowed
     assert "access-control-allow-credentials" not in reply.headers
@@ -407,7 +407,10 @@ async def test_a_preflight_to_a_host_that_is_not_ours_is_refused(world: World) -
     assert (await ask(browser(world), method="OPTIONS", headers=asks)).status == 421
 
 
-EXPOSED = {"www-authenticate", "mcp-session-id", "retry-after", "ratelimit", "ratelimit-policy", "x-request-id"}
+EXPOSED = {
+    *("www-authenticate", "dpop-nonce", "mcp-session-id", "retry-after", "ratelimit", "ratelimit-policy"),
+    "x-request-id",
+}
 
 
 async def test_answers_and_refusals_alike_can_be_read_by_an_allowed_origin(world: World) -> None:

@@ -19,6 +19,7 @@ import pytest
 from tests.cli.conftest import environment
 
 import tenantry
+from tenantry.devidp import DevIdp
 
 SERVING = r"Serving on (http://127\.0\.0\.1:\d+/mcp) until Ctrl-C"
 
@@ -64,6 +65,33 @@ def test_each_kind_of_credential_is_let_in(report: dict[str, Any]) -> None:
         "Auth0 JWT": "auth0",
         "GitHub token": "github",
         "API key": "api_key",
+    }
+
+
+@pytest.fixture(scope="module")
+def everybody(run: Callable) -> dict[str, Any]:
+    """One run of ``demo --once --json --all-providers``."""
+    done = run("demo", "--once", "--json", "--all-providers", "--port", "0")
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_with_all_providers_one_caller_of_each_is_admitted(everybody: dict[str, Any]) -> None:
+    """Of each that the development identity provider can be, and a service account of Google's."""
+    known = {*DevIdp().issuers, "google", "auth0", "github", "api_key", "opaque", "google-workload"}
+    assert {row["provider"] for row in everybody["callers"]} == known
+    assert all(row["ok"] for row in everybody["callers"])
+
+
+def test_with_all_providers_nobody_shares_a_tenant_but_where_a_workspace_or_a_rule_says_so(
+    everybody: dict[str, Any],
+) -> None:
+    shared: dict[str, set[str]] = {}
+    for row in everybody["callers"]:
+        shared.setdefault(row["tenant_id"], set()).add(row["provider"])
+    assert {tenant: providers for tenant, providers in shared.items() if len(providers) > 1} == {
+        "acme": {"github-actions", "gitlab-ci", "kubernetes", "google-workload"}
     }
 
 

@@ -126,12 +126,13 @@ async def test_a_server_that_limits_us_gets_no_grade_and_no_further_request() ->
 
 
 async def test_tenantry_with_open_lists_gets_a_note_of_them() -> None:
-    """Whoever gets in meets the app's own router, which sends /mcp/ to /mcp."""
+    """Whoever gets in meets the app's own router, whose redirect from /mcp/ to /mcp is followed inside."""
     settings = {"public_url": "https://mcp.example.com/mcp", "trusted_proxies": "127.0.0.1"}
     async with tenantry_with(api_key=API_KEY, anonymous_methods=("initialize", "tools/list"), **settings) as url:
         report = await look(url, headers=[PROXY, ("host", "mcp.example.com")])
-    assert bad(report) == {("slash", "warning")}
+    assert (report.grade, bad(report)) == ("A", set())
     assert states(report)["calls-closed"] == {"note"}
+    assert states(report)["slash"] == {"ok"}
 
 
 # --- Servers that do not run it ---------------------------------------------------------------------------------------

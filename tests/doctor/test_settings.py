@@ -91,6 +91,37 @@ async def test_a_wrong_client_secret_at_github_is_found(inside: Any, idp: DevIdp
     assert bad(await inside(**settings)) == {("provider-client", "error")}
 
 
+def asking(idp: DevIdp, **changes: Any) -> dict[str, str]:
+    """Settings that ask the development identity provider about opaque tokens."""
+    entry = {**idp.introspection.entry(), **changes}
+    return {"MCP_HTTP_ENVIRONMENT": "development", "MCP_HTTP_INTROSPECTION_PROVIDERS": json.dumps([entry])}
+
+
+async def test_a_server_that_answers_introspection_knows_our_client(inside: Any, idp: DevIdp) -> None:
+    report = await inside(**asking(idp))
+    assert bad(report) == set()
+    assert "opaque lets our client ask" in text_of(report, "provider-client")
+
+
+async def test_a_wrong_client_secret_for_introspection_is_found_and_not_shown(inside: Any, idp: DevIdp) -> None:
+    report = await inside(**asking(idp, client_secret="wrong-0123456789"))
+    assert bad(report) == {("provider-client", "error")}
+    assert "wrong-0123456789" not in text_of(report, "provider-client")
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (faults.html(), ("provider", "error")),
+        (faults.reset(), ("provider", "error")),
+        (faults.rate_limited(30), ("provider", "warning")),
+    ],
+)
+async def test_a_fault_of_introspection_is_found(inside: Any, idp: DevIdp, fault: Any, expected: Any) -> None:
+    with idp.faults.during("introspection", fault):
+        assert bad(await inside(**asking(idp))) == {expected}
+
+
 def auth0(change: Any) -> Any:
     """An ASGI app with Auth0's two documents, changed."""
     mint = TokenMint()

@@ -3,7 +3,8 @@
 
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 
-// package, url, revision ("legacy", "auto" or one to pin), person, headers, memory (a file), calls ([tool, arguments]).
+// package, url, revision ("legacy", "auto" or one to pin), person, headers, memory (a file), calls ([tool, arguments]),
+// dpop (whether it binds its tokens to a key of its own).
 const run = JSON.parse(process.argv[2]);
 const CALLBACK = "http://127.0.0.1:3000/callback";
 const memory = existsSync(run.memory) ? JSON.parse(readFileSync(run.memory)) : {};
@@ -16,7 +17,7 @@ async function sdk() {
   return Object.assign({}, ...(await Promise.all(parts)));
 }
 
-const { Client, StreamableHTTPClientTransport, UnauthorizedError } = await sdk();
+const { Client, DpopSession, StreamableHTTPClientTransport, UnauthorizedError } = await sdk();
 
 // Forgets what it is told to forget: a test sees which answers cost a sign-in.
 class Person {
@@ -57,6 +58,10 @@ class Person {
 }
 
 const person = run.person ? new Person() : undefined;
+if (run.dpop) {
+  const session = await DpopSession.create();
+  person.dpop = () => session;
+}
 let client, transport;
 
 async function noted(url, init) {

@@ -20,6 +20,9 @@ _NEEDS_EXTRA = "The demo needs the packages of its extra: pip install 'tenantry[
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--once", action="store_true", help="end after the tour; exit code 1 if a row came out wrong")
+    parser.add_argument(
+        "--all-providers", action="store_true", help="trust every provider there is, with a caller of each"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output in place of tables")
     parser.add_argument("--port", type=int, metavar="N", help="port on 127.0.0.1 (default 8080, or a free one)")
     parser.add_argument(
@@ -35,7 +38,9 @@ def run(arguments: argparse.Namespace) -> int:
 async def _demo(arguments: argparse.Namespace) -> int:
     from ..demo import programs, show, stack, tables, tour
 
-    async with stack.running(arguments.port, arguments.data_dir, _say) as running:
+    async with stack.running(
+        arguments.port, arguments.data_dir, _say, all_providers=arguments.all_providers
+    ) as running:
         report = await tour.tour(running, _say)
         if arguments.json:
             _print(programs.as_json(report))

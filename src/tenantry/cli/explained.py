@@ -45,7 +45,8 @@ def about(name: str, token: UnverifiedToken, claims: Mapping[str, Any], rules: C
         marks = [mark for mark in ("nonce", "at_hash", "c_hash") if mark in claims]
         return f"has {' and '.join(marks)}, as ID tokens do" if marks else "no mark of an ID token"
     if name == "proof of possession":
-        return "cnf: it is bound to a key, whose proof is missing" if "cnf" in claims else "not bound to a key"
+        proof = "with which every request must be proved" if rules.bound else "whose proof is not asked for here"
+        return f"cnf: it is bound to a key, {proof}" if "cnf" in claims else "not bound to a key"
     if name in ("expiry", "not before"):
         return _times(name, claims, rules.leeway, now)
     return ""

@@ -22,6 +22,7 @@ from ..model import Credential, Identity, MCPUserContext, Tenant
 from ..observations import Misconfigured, Observation, ProviderCalled, ProviderFailed
 from ..outside import Outside
 from ..ports import Clock, FetchFailed, HttpRequest, HttpResponse
+from ..providers.google import GoogleProvider
 from ..providers.oidc import JwtVerifier
 from ..settings import Settings
 from .explained import about, shown
@@ -151,6 +152,8 @@ class _Explainer:
             return
         provider = gate.providers[presented.provider]
         verifier = getattr(provider, "jwt", None)
+        if isinstance(provider, GoogleProvider):
+            verifier = provider.verifier_for(presented.claims or {})
         if presented.token is not None and isinstance(verifier, JwtVerifier):
             await self._look_into(presented, presented.token, verifier)
             verified = await provider.verify(presented)  # the word that counts
@@ -241,6 +244,7 @@ def _passed(value: Any) -> str:
 
 _EVIDENCE = {
     "key": "from the key's own record",
+    "rule": "from the rule that matches",
     "organization": "from the organisation in the token",
     "domain": "from a domain that the provider vouches for",
     "mapping": "from MCP_HTTP_TENANT_MAPPING or `tenantry tenants map`",

@@ -84,6 +84,7 @@ def _settings() -> dict[str, Any]:
         "auth0": settings.auth0_domain,
         "github": settings.github_enabled,
         "oidc": settings.oidc_providers,
+        "custom": settings.custom_providers,
         "api keys": settings.api_key or settings.api_keys or settings.database_connection_string,
     }
     return {

@@ -4,6 +4,8 @@ stack.py         PostgreSQL, the development identity provider and a sample MCP 
 notes_server.py  the sample server: four tools on the official MCP SDK
 policy.toml      who may call which of them
 cast.py          who calls and who is refused, each with what must come out
+trust.py         with --all-providers: the settings of a server that trusts every provider there is
+providers.py     ... and with --all-providers one of every provider
 tour.py          everybody's turn, over real HTTP:
   visits.py      the callers, with the official MCP client
   requests.py    those who are refused, as bare requests

@@ -83,12 +83,13 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The whole tour. ``policy`` is the file with the rules."""
+    """The whole tour. ``policy`` is the file with the rules; ``others`` are callers of further providers."""
 
     url: str
     idp_url: str
     policy: Path
     callers: tuple[CallerRow, ...]
+    others: tuple[CallerRow, ...]
     refusals: tuple[RefusalRow, ...]
     lists: tuple[ListRow, ...]
     answers: tuple[AnswerRow, ...]
@@ -96,7 +97,7 @@ class Report:
 
     @property
     def rows(self) -> tuple[CallerRow | RefusalRow | ListRow | AnswerRow | AuditRow, ...]:
-        return (*self.callers, *self.refusals, *self.lists, *self.answers, self.audit)
+        return (*self.callers, *self.others, *self.refusals, *self.lists, *self.answers, self.audit)
 
     @property
     def ok(self) -> bool:

@@ -7,12 +7,13 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from .cast import TOOLS
+from .cast import TOOLS, Caller
 from .programs import audit_commands, client_configuration, curl_lines, refused_curl_line
 from .rows import AnswerRow, AuditRow, CallerRow, ListRow, RefusalRow, Report
 from .tables import Paint, header_lines, shortened, table, wrong_words
 
 _CALLERS = ("caller", "credential", "provider", "user_id", "tenant_id", "schema", "notes by", "cold ms", "warm ms")
+_OTHERS = ("provider", "credential", "user_id", "tenant_id", "notes by", "cold ms", "warm ms")
 _REFUSALS = ("refusal", "status", "error", "reason")
 _LISTS = ("tools/list", "permissions", *TOOLS)
 _EVENTS = ("audit", "event", "user", "tenant", "about", "status", "reason", "ms")
@@ -23,6 +24,7 @@ def as_text(report: Report, paint: Paint, *, serving: bool) -> str:
     parts = [
         "",
         *table(_CALLERS, [(_caller_cells(row, report), row.wrong) for row in report.callers], paint),
+        *_others(report, paint),
         "",
         *table(_REFUSALS, [(_refusal_cells(row), row.wrong) for row in report.refusals], paint),
         "",
@@ -36,6 +38,23 @@ def as_text(report: Report, paint: Paint, *, serving: bool) -> str:
     elif report.audit.kept:
         parts += ["", *_audit_to_paste(report.audit, paint)]
     return "\n".join(parts) + "\n"
+
+
+def _others(report: Report, paint: Paint) -> list[str]:
+    rows = [(_other_cells(row, report), row.wrong) for row in report.others]
+    return ["", *table(_OTHERS, rows, paint)] if rows else []
+
+
+def _other_cells(row: CallerRow, report: Report) -> tuple[str, ...]:
+    return (
+        row.provider,
+        row.caller.credential,
+        shortened(row.user_id, 27),
+        shortened(row.tenant_id, 13),
+        shortened(_writers(row, report), 16),
+        f"{row.cold_ms:.1f}",
+        f"{row.warm_ms:.1f}",
+    )
 
 
 def _caller_cells(row: CallerRow, report: Report) -> tuple[str, ...]:
@@ -54,7 +73,7 @@ def _caller_cells(row: CallerRow, report: Report) -> tuple[str, ...]:
 
 def _writers(row: CallerRow, report: Report) -> str:
     """Whose notes were seen, in short; notes that are none of this tour's are only counted."""
-    names = {other.caller.note: other.caller.name for other in report.callers}
+    names = {other.caller.note: other.caller.name for other in (*report.callers, *report.others)}
     known = [names[note] for note in row.notes if note in names]
     others = len(row.notes) - len(known)
     return " ".join([*known, *([f"+{others}"] if others else [])]) or "-"
@@ -132,8 +151,13 @@ def _to_paste(report: Report, paint: Paint) -> list[str]:
         configuration,
         "",
         paint("Tokens, made up and good for this demo only", "head"),
-        *(f"{row.caller.name.upper()}={shlex.quote(row.caller.token)}" for row in report.callers),
+        *(_assigned(row.caller) for row in (*report.callers, *report.others)),
         "",
         paint(f"More tokens and faults: curl -s {report.idp_url}/_devidp/", "faint"),
         paint(f"Who may call what: {report.policy} (a change is in force a second later)", "faint"),
     ]
+
+
+def _assigned(caller: Caller) -> str:
+    """For a shell."""
+    return f"{caller.name.upper().replace('-', '_')}={shlex.quote(caller.token)}"

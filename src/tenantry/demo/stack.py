@@ -30,6 +30,7 @@ from tenantry.postgres import EmbeddedPostgres
 from tenantry.settings import ApiKeyEntry, Settings
 
 from .notes_server import MIGRATIONS, POLICY, notes_app
+from .trust import trust_all
 
 DEFAULT_PORT = 8080
 API_KEY_TENANT = "build_robots"
@@ -45,7 +46,8 @@ Say = Callable[[str], None]
 @dataclass(frozen=True, slots=True)
 class Stack:
     """What is running. ``url`` is the MCP endpoint; ``ci_key`` and ``janitor_key`` were made at start; ``audit`` is the
-    file that the audit is written to, ``kept`` whether it outlives the demo."""
+    file that the audit is written to, ``kept`` whether it outlives the demo; ``all_providers`` whether the server
+    trusts every provider there is."""
 
     url: str
     idp: DevIdp
@@ -53,6 +55,7 @@ class Stack:
     janitor_key: str = field(repr=False)
     audit: Path
     kept: bool
+    all_providers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,9 @@ class DemoSettings(Settings):
 
 
 @contextlib.asynccontextmanager
-async def running(port: int | None, data_dir: Path | None, say: Say) -> AsyncIterator[Stack]:
+async def running(
+    port: int | None, data_dir: Path | None, say: Say, *, all_providers: bool = False
+) -> AsyncIterator[Stack]:
     """Start it all; ``port`` None takes ``DEFAULT_PORT`` or, where that is taken, a free one.
 
     ``say`` hears a sentence a step. Raises ``ConfigurationError``.
@@ -88,14 +93,15 @@ async def running(port: int | None, data_dir: Path | None, say: Say) -> AsyncIte
     port = _free_port(port, say)
     address = f"http://127.0.0.1:{port}"
     idp = DevIdp(auth0_audience=f"{address}/mcp")
-    making_keys = asyncio.ensure_future(asyncio.to_thread(_make_keys, idp))
+    making_keys = asyncio.ensure_future(asyncio.to_thread(_make_keys, idp, all_providers))
     async with _database(data_dir, say) as dsns:
         await making_keys
         async with idp.serve():
-            say(f"Development identity provider on {idp.base_url}: Google, Auth0 and GitHub, with made-up people.")
+            faces = f"Google, Auth0, GitHub{f' and {len(idp.issuers) + 1} more' if all_providers else ''}"
+            say(f"Development identity provider on {idp.base_url}: {faces}, with made-up people.")
             with _folder(data_dir) as folder:
                 audit = folder / "audit.log"
-                stack = Stack(f"{address}/mcp", idp, _new_key(), _new_key(), audit, kept=data_dir is not None)
+                stack = Stack(f"{address}/mcp", idp, _new_key(), _new_key(), audit, data_dir is not None, all_providers)
                 settings = _settings(stack, port, dsns)
                 configure(settings)
                 await _check_database(settings)
@@ -120,10 +126,12 @@ def _new_key() -> str:
     return compose_key("demo", secrets.token_bytes(8), secrets.token_bytes(32))
 
 
-def _make_keys(idp: DevIdp) -> None:
+def _make_keys(idp: DevIdp, all_providers: bool) -> None:
     """While PostgreSQL starts, and not at the first question: a real provider has its keys."""
     idp.google.keys.jwks()
     idp.auth0.keys.jwks()
+    for issuer in idp.issuers.values() if all_providers else ():
+        issuer.keys.jwks()
 
 
 def _settings(stack: Stack, port: int, dsns: _Dsns) -> Settings:
@@ -131,6 +139,8 @@ def _settings(stack: Stack, port: int, dsns: _Dsns) -> Settings:
     providers: dict[str, Any] = {
         name.removeprefix("MCP_HTTP_").lower(): value for name, value in stack.idp.settings().items()
     }
+    if stack.all_providers:
+        providers |= trust_all(stack.idp, stack.url)
     return DemoSettings(
         **providers,
         port=port,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .cast import callers, denials, refusals
 from .notes_server import POLICY
+from .providers import everybody_else
 from .requests import denial, http_client, refusal
 from .rows import Report
 from .stack import Say, Stack
@@ -16,6 +17,9 @@ _SIDE_BY_SIDE = ("bob", "erin")  # who sees which tools
 async def tour(stack: Stack, say: Say) -> Report:
     """The whole of it; each row says whether it came out as it must."""
     everybody = callers(stack)
+    named = len(everybody)
+    if stack.all_providers:
+        everybody += everybody_else(stack.idp, stack.url)
     rows, lists = await visits(stack.url, everybody, _SIDE_BY_SIDE, say)
     refused, denied = [], []
     async with http_client() as http:
@@ -28,5 +32,13 @@ async def tour(stack: Stack, say: Say) -> Report:
     say("reading the audit ...")
     audit = await audited(stack, rows, [*refused, *denied])
     return Report(
-        stack.url, stack.idp.base_url, POLICY, tuple(rows), tuple(refused), tuple(lists), tuple(denied), audit
+        stack.url,
+        stack.idp.base_url,
+        POLICY,
+        tuple(rows[:named]),
+        tuple(rows[named:]),
+        tuple(refused),
+        tuple(lists),
+        tuple(denied),
+        audit,
     )

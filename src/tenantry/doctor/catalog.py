@@ -256,7 +256,7 @@ SUBJECTS: dict[str, Subject] = {
     ),
     "provider-client": Subject(
         "providers",
-        "Does GitHub know our client id and secret?",
+        "Does GitHub know our client id and secret, and who answers introspection our client?",
         "Check MCP_HTTP_GITHUB_CLIENT_ID and MCP_HTTP_GITHUB_CLIENT_SECRET.",
     ),
     "provider-clock": Subject(

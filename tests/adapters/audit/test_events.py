@@ -16,6 +16,7 @@ from tenantry.errors import ConfigurationError
 from tenantry.model import Claims
 from tenantry.observations import (
     Admitted,
+    AdmittedInOutage,
     BudgetLow,
     Called,
     ConfigurationLoaded,
@@ -37,6 +38,7 @@ pytestmark = pytest.mark.anyio
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJlLW9mLW5vYm9keQ"
 EVERYTHING: Sequence[Observation] = (
     Admitted(caller(), about()),
+    AdmittedInOutage(caller(), about()),
     Called(None, about(method="ping"), 200, 0.001),
     call(),
     Refused(401, "token_expired", None, "a hint", about(), "google"),
@@ -65,6 +67,7 @@ async def test_each_observation_that_matters_is_one_event(log: Path) -> None:
     assert events == [
         "writer.started",
         "admitted",
+        "admitted.outage",
         "called",
         "called",
         "refused",

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from ...adapters.forwarded import Proxies
 from ...errors import ConfigurationError
 from ...policy_file import load_rules
-from ...settings_rules import LOOPBACK_HOSTS, insecure
+from ...settings.rules import LOOPBACK_HOSTS, insecure
 from ..findings import Finding, error, note, ok, warning
 from .here import Here
 

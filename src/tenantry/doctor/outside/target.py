@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from ...core.metadata import WELL_KNOWN
 from ...errors import ConfigurationError
-from ...settings_rules import LOOPBACK_HOSTS
+from ...settings.rules import LOOPBACK_HOSTS
 
 Header = tuple[str, str]
 
