@@ -225,3 +225,31 @@ async def test_a_quota_store_that_is_there_and_one_that_is_not(inside: Any) -> N
         settings = {"MCP_HTTP_RATE_LIMIT_STORE": "redis", "MCP_HTTP_REDIS_URL": server.url}
         assert states(await inside(**KEY, **settings))["redis"] == {"ok"}
     assert states(await inside(**KEY, **settings))["redis"] == {"error"}
+
+
+# Issuers of MCP_HTTP_OIDC_PROVIDERS
+
+
+def trusting(entries: list[dict[str, Any]]) -> dict[str, str]:
+    return {"MCP_HTTP_ENVIRONMENT": "development", "MCP_HTTP_OIDC_PROVIDERS": json.dumps(entries)}
+
+
+async def test_the_keys_of_every_issuer_are_found(inside: Any, idp: DevIdp) -> None:
+    entries = idp.issuers.entries()
+    report = await inside(**trusting(entries))
+    assert bad(report) == set()
+    told = text_of(report, "provider-keys")
+    assert [entry["name"] for entry in entries if f"{entry['name']}: " not in told] == []
+
+
+async def test_an_issuer_whose_document_names_another_is_found(inside: Any, idp: DevIdp) -> None:
+    entry = {"name": "acme", "issuer": idp.base_url, "audience": "https://mcp.example/mcp"}  # it has a slash at its end
+    report = await inside(**trusting([entry]))
+    assert bad(report) == {("provider-keys", "error"), ("provider", "error")}
+    assert "names another issuer" in text_of(report, "provider")
+
+
+async def test_an_issuer_whose_keys_hang_up_is_found(inside: Any, idp: DevIdp) -> None:
+    with idp.faults.during("keycloak", faults.reset()):
+        report = await inside(**trusting(idp.issuers.entries("keycloak")))
+    assert bad(report) == {("provider-keys", "error")}

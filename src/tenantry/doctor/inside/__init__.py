@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 
 from ..findings import Finding
-from . import configuration, database, introspection, providers, stores
+from . import configuration, database, introspection, issuers, providers, stores
 from .here import Here
 
 Check = Callable[[Here], AsyncIterator[Finding]]
@@ -21,6 +21,7 @@ CHECKS: tuple[Check, ...] = (
     providers.google_publishes_keys,
     providers.auth0_is_who_we_expect,
     providers.github_knows_our_client,
+    issuers.issuers_publish_keys,
     introspection.introspection_knows_our_client,
     database.databases_are_in_order,
     stores.redis_answers,

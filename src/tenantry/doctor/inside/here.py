@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...adapters.http import HttpFetch
-from ...ports import HttpRequest, HttpResponse
+from ...ports import Fetch, HttpRequest, HttpResponse
 
 if TYPE_CHECKING:
     from ...settings import Settings
@@ -31,8 +31,8 @@ class Here:
     environ: Mapping[str, str]
     fetch: HttpFetch
 
-    async def ask(self, request: HttpRequest) -> Asked:
+    async def ask(self, request: HttpRequest, fetch: Fetch | None = None) -> Asked:
         """Raises ``FetchFailed``."""
         began = time.monotonic()
-        response = await self.fetch(request)
+        response = await (fetch or self.fetch)(request)
         return Asked(response, time.monotonic() - began, time.time())
