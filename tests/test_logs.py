@@ -31,7 +31,10 @@ ABOUT = About("4f2a-1", "203.0.113.9", "0af7651916cd43dd8448eb211c80319c", "tool
 def _logging_as_it_was() -> Iterator[None]:
     root, raises = logging.getLogger(), logging.raiseExceptions
     handlers, level = root.handlers[:], root.level
+    uvicorn = logging.getLogger("uvicorn")
+    propagates, uvicorn.propagate = uvicorn.propagate, True  # a server that another test ran with its own logging
     yield
+    uvicorn.propagate = propagates
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.raiseExceptions = raises
