@@ -7,15 +7,17 @@ anything is done in the caller's name. A token without a key needs no proof, and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from .core.nonces import RENEWED_AFTER, Nonces
-from .core.proofs import PROOF_ALGORITHMS, Asked, ExternalUrls, Proof, check_proof
 from .errors import NonceNeeded, ProofInvalid, Refusal, TokenInvalid
 from .model import Credential, MCPUserContext
 from .ports import Clock
 from .replays import Replays
 from .request import Request
+
+if TYPE_CHECKING:
+    from .core.proofs import ExternalUrls, Proof
 
 Mode = Literal["accept", "require"]
 WINDOW = 60.0  # seconds
@@ -39,7 +41,11 @@ class Possession:
         self._now, self._urls, self._window = clock.now, urls, window
         self._replays, self._nonces = replays, nonces
         self.providers = frozenset(modes)
-        self.algorithms = PROOF_ALGORITHMS if modes else ()
+        self.algorithms: tuple[str, ...] = ()
+        if modes:  # a server without DPoP does not import its cryptography
+            from .core.proofs import PROOF_ALGORITHMS
+
+            self.algorithms = PROOF_ALGORITHMS
         self._only_bound = frozenset(name for name, mode in modes.items() if mode == "require")
 
     def requires(self, provider: str) -> bool:
@@ -66,6 +72,8 @@ class Possession:
         header = request.headers.get(b"dpop")
         if header is None:
             raise ProofInvalid("proof_missing")
+        from .core.proofs import Asked, check_proof
+
         asked = Asked(request.method, self._urls.of_path(request.path), credential.secret, thumbprint)
         now = self._now()
         proof = check_proof(header, asked, now, self._window)
