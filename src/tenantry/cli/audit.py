@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
 from .database import actor, with_database
-from .words import say
+from .words import TIME, moment, say
 
 if TYPE_CHECKING:
     from ..adapters.audit.reading import People, Query
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 OK, WRONG = 0, 1
 _TAIL = 20
-_TIME = "ISO 8601 with offset, like 2027-01-31T00:00:00Z"
 _EVERY_SECONDS = 1.0
 _AT_ONCE = 10_000  # rows that are looked for at a time while following
 _SHOWN = (
@@ -47,8 +46,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     tail = actions.add_parser("tail", help="the newest rows")
     tail.add_argument("--follow", action="store_true", help="and those that come, until interrupted")
     search = actions.add_parser("search", help="rows of a tenant, a user, a time, an event")
-    search.add_argument("--until", metavar="TIME", help=f"before then: {_TIME}")
-    search.add_argument("--since", metavar="TIME", help=f"from then on: {_TIME}")
+    search.add_argument("--until", metavar="TIME", help=f"before then: {TIME}")
+    search.add_argument("--since", metavar="TIME", help=f"from then on: {TIME}")
     for action, most in ((tail, _TAIL), (search, 1000)):
         action.add_argument("file", metavar="FILE", nargs="*", type=Path, help="audit files (default: the settings')")
         action.add_argument("--tenant", metavar="TENANT_ID")
@@ -101,8 +100,8 @@ def _query(arguments: argparse.Namespace) -> Query:
     return Query(
         tenant=arguments.tenant,
         user=arguments.user,
-        since=_moment("--since", getattr(arguments, "since", None)),
-        until=_moment("--until", getattr(arguments, "until", None)),
+        since=moment("--since", getattr(arguments, "since", None)),
+        until=moment("--until", getattr(arguments, "until", None)),
         events=None if arguments.event is None else known_events(EVENTS, arguments.event),
     )
 
@@ -321,18 +320,6 @@ def _with_trail(work: Callable[[DatabaseTrail], Awaitable[int]]) -> int:
 
     seal = Seal(secret(_settings()))
     return with_database(lambda database: work(DatabaseTrail(database, seal)))
-
-
-def _moment(option: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigurationError(f"{option} is {text!r}: write a time as {_TIME}.") from None
-    if moment.tzinfo is None:
-        raise ConfigurationError(f"{option} is {text!r}, without a time zone: write it as {_TIME}.")
-    return moment
 
 
 _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
