@@ -234,6 +234,16 @@ def test_every_unsafe_choice_is_told_at_start(env: Set) -> None:
     assert told == {"GITHUB_BINDING=none", "PERSONAL_DOMAINS=shared", "ENVIRONMENT=development"}
 
 
+def test_an_entry_of_an_issuer_that_checks_less_is_told_at_start(env: Set) -> None:
+    entry: dict[str, object] = {"name": "acme", "preset": "keycloak", "issuer": "https://id.acme.example/realms/acme"}
+    entry |= {"binding": "client", "clients": ["ours"], "tenant_from_email": True}
+    env(PROD, PUBLIC_URL="https://mcp.example/mcp", OIDC_PROVIDERS=json.dumps([entry]))
+    seen = Recorder()
+    assemble(Settings(), Outside(FrozenClock(), FakeFetch(), seen))
+    told = {warning.variable.partition(": ")[2] for warning in seen.of(InsecureSetting)}
+    assert told == {"tenant_from_email", "binding=client"}
+
+
 def test_safe_settings_warn_of_nothing(env: Set) -> None:
     env(PROD)
     seen = Recorder()

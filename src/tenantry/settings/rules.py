@@ -240,6 +240,9 @@ def insecure(settings: Settings) -> list[InsecureSetting]:
         if entry.tenant_from_email:
             meaning = "whoever could once read mail at a domain is in its tenant"
             found.append(InsecureSetting(f"MCP_HTTP_OIDC_PROVIDERS ({entry.name}): tenant_from_email", meaning))
+        if getattr(entry, "binding", None) == "client":
+            meaning = "its tokens name the client that asked, not this server"
+            found.append(InsecureSetting(f"MCP_HTTP_OIDC_PROVIDERS ({entry.name}): binding=client", meaning))
     if settings.development:
         found.append(InsecureSetting("MCP_HTTP_ENVIRONMENT=development", "for loopback use only"))
     return found
