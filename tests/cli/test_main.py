@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,16 +14,17 @@ import tenantry
 
 
 def without_packages(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command where nothing but the standard library is installed."""
-    sources = str(Path(tenantry.__file__).parents[1])
-    return subprocess.run(
-        [sys.executable, "-S", "-m", "tenantry", *arguments],
-        env={**os.environ, "PYTHONPATH": sources},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    """The command where nothing but the standard library is installed, and the package alone can be found."""
+    with tempfile.TemporaryDirectory() as alone:
+        (Path(alone) / "tenantry").symlink_to(Path(tenantry.__file__).parent)
+        return subprocess.run(
+            [sys.executable, "-S", "-m", "tenantry", *arguments],
+            env={**os.environ, "PYTHONPATH": alone},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["demo", "--help"], ["serve", "--help"], ["version", "--help"]])
