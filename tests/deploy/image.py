@@ -84,11 +84,15 @@ class Process:
 
     def port(self) -> int:
         """Where it serves, once it does."""
+        return int(self.until(READY)[1])
+
+    def until(self, pattern: str) -> re.Match[str]:
+        """What it has said, or says within a while; the log is read by another thread than the answers."""
         with self._there:
-            self._there.wait_for(lambda: self._ended or re.search(READY, self.heard), PATIENCE)
-        found = re.search(READY, self.heard)
+            self._there.wait_for(lambda: self._ended or re.search(pattern, self.heard), PATIENCE)
+        found = re.search(pattern, self.heard)
         assert found, self.heard
-        return int(found[1])
+        return found
 
     def signal(self, name: str) -> None:
         self.process.send_signal(signal.Signals[name])

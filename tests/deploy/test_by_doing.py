@@ -137,8 +137,7 @@ def test_it_migrates_serves_is_healthy_and_sound_and_keeps_every_promise_at_the_
     assert answer.status_code == 200, (answer.text, server.heard)
     assert '"isError":true' not in answer.text.replace(" ", ""), answer.text
     assert deployed.ask(None).status_code == 401
-    refusals = [json.loads(line) for line in server.heard.splitlines() if "credential_missing" in line]
-    assert refusals[-1]["address"] == CLIENT
+    assert json.loads(server.until(r".*credential_missing.*\n")[0])["address"] == CLIENT
 
     sends = [word for name, value in platform.sends.items() for word in ("--header", f"{name}:{value}")]
     url, host = f"http://127.0.0.1:{deployed.port}/mcp", ("--header", "Host:mcp.example.com")
