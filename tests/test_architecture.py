@@ -273,6 +273,14 @@ def test_the_gate_takes_the_steps_in_the_order_of_its_diagram() -> None:
     judge = text[text.index("async def _judge") : text.index("async def _without_credential")]
     after = [
         judge.index(step)
-        for step in ("admission(", "_accept", "_directory.admit", "_quotas.spend", ".weigh(", "return Adm")
+        for step in (
+            "admission(",
+            "_accept",
+            "possession.proved",
+            "_directory.admit",
+            "_quotas.spend",
+            ".weigh(",
+            "return Adm",
+        )
     ]
     assert after == sorted(after)

@@ -1,11 +1,11 @@
 """START HERE: the way of a request.
 
-    headers -> credential -> provider -> verified claims (cached) -> claims checked now
-            -> identity -> tenant -> MCPUserContext -> quota -> calls -> policy -> Admission -> app -> audit
+    headers -> credential -> provider -> verified claims (cached) -> claims checked now -> identity
+            -> tenant -> MCPUserContext -> possession -> quota -> calls -> policy -> Admission -> app -> audit
 
 Each step returns the next value or raises a ``Refusal``; nothing returns None for "no", and a bad credential never
 falls through to anonymous. What is known from an earlier request is the proof and what follows from it alone: the
-clock, the tenant, the quota and the policy are asked every time.
+clock, the proof of possession (DPoP), the tenant, the quota and the policy are asked every time.
 """
 
 from __future__ import annotations
@@ -78,13 +78,15 @@ class Gate:
     async def _judge(self, request: Request, credential: Credential, hint: str | None) -> Admission:
         key = self._verdicts.key(credential, hint)
         admission = self._verdicts.admission(key) or await self._accept(request, credential, hint, key)
-        user, tenant, cached, _ = admission
+        user, tenant, cached, _, overdue = admission
         request.user = self.possession.proved(request, credential, user)
         await self._directory.admit(tenant)
         limits = await self._quotas.spend(user)
         if self.calls.reads and (weight := await self.calls.weigh(request, user)) > 1:
             limits = await self._quotas.spend(user, weight - 1, taken=1)
-        if not cached and self.providers[user.provider].cacheable:
+        if overdue:
+            self.observe(AdmittedInOutage(user, request.about()))
+        elif not cached and self.providers[user.provider].cacheable:
             self.observe(Admitted(user, request.about()))
         return Admission(user, tenant, cached, limits) if limits else admission
 
@@ -121,9 +123,7 @@ class Gate:
         self._budgets.admitted(tenant.tenant_id, key, request.address)
         user = self._policy.context(verified, identity, tenant)
         self._verdicts.use(key, verified, Admission(user, tenant, cached=True))
-        if verified.overdue:
-            self.observe(AdmittedInOutage(user, request.about()))
-        return Admission(user, tenant, cached=known is not None or verified.overdue)
+        return Admission(user, tenant, cached=known is not None or verified.overdue, overdue=verified.overdue)
 
     async def aclose(self) -> None:
         await self._flights.aclose()

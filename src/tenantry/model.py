@@ -163,12 +163,14 @@ class MCPUserContext:
 
 
 class Admission(NamedTuple):
-    """Let in: the caller, his tenant, whether the proof came from the cache, and what is left of his quotas."""
+    """Let in: the caller, his tenant, whether the verdict came from the cache, what is left of his quotas, and whether
+    the verdict is older than it may be while its provider can be asked (``MCP_HTTP_OUTAGE_GRACE``)."""
 
     user: MCPUserContext
     tenant: Tenant
     cached: bool
     limits: Sequence[Limit] = ()
+    overdue: bool = False
 
 
 class Anonymous(NamedTuple):

@@ -194,6 +194,7 @@ async def test_everything_else_is_asked_anew(stage: Stage) -> None:
     stage.road.block = "refused"
     stage.clock.advance(TTL)
     assert [await status(door, token) for _ in range(4)] == [200, 200, 200, 429]
+    assert len(stage.seen.of(AdmittedInOutage)) == 3  # the fourth was not let in
 
 
 async def test_each_admission_by_it_is_told_and_no_proof_is_claimed(
