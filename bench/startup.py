@@ -129,5 +129,5 @@ def _first_answer(port: int, deadline: float) -> None:
                 if connection.recv(64).startswith(b"HTTP/1.1 "):
                     return
         except OSError:
-            time.sleep(0.002)
+            time.sleep(0.002)  # nothing tells when a server of others listens
     raise RuntimeError("the server did not start")

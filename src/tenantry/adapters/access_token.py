@@ -59,7 +59,7 @@ def _base() -> Any:
 
 @cache
 def _carrying(base: Any) -> Any:
-    class TenantryAccessToken(base):  # type: ignore[misc]
+    class TenantryAccessToken(base):  # type: ignore[misc]  # known at run time only
         """Keeps the caller through to the tool. He is no field: nothing that writes a token out writes him."""
 
         _tenantry: MCPUserContext | None = None

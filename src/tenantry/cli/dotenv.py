@@ -106,7 +106,7 @@ def _where(answers: Answers) -> Iterator[str | tuple[str, str]]:
     else:
         yield f"Production, on {answers.platform}."
         yield "MCP_HTTP_ENVIRONMENT", "production"
-        yield "MCP_HTTP_HOST", "0.0.0.0"  # noqa: S104
+        yield "MCP_HTTP_HOST", "0.0.0.0"  # noqa: S104 - behind a platform's proxy, which reaches it from elsewhere
         if answers.platform in ("docker", "kubernetes"):
             yield "MCP_HTTP_PORT", "8000"
         yield from _proxies(answers.platform)

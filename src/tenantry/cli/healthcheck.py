@@ -15,7 +15,7 @@ from ..errors import ConfigurationError
 from .words import say
 
 # Imported nowhere else: a health check runs every few seconds for the life of a container.
-_WILDCARDS = frozenset({"", "0.0.0.0", "::", "localhost"})  # noqa: S104
+_WILDCARDS = frozenset({"", "0.0.0.0", "::", "localhost"})  # noqa: S104 - compared with, not listened on
 _MOST_BYTES = 4096
 
 
