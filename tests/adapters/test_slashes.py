@@ -67,6 +67,17 @@ async def test_a_redirect_to_another_place_is_the_app_s_answer(world: World, pla
     assert (reply.status, reply.headers["location"]) == (307, place)
 
 
+@pytest.mark.parametrize("path", ["/mcp//", "//mcp", "/mcp///", "/mcp/./"])
+async def test_a_third_form_is_the_app_s_business(world: World, path: str) -> None:
+    """An endpoint has two; what is kept of them does not grow with what callers think of."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await RedirectResponse(scope["path"][:-1])(scope, receive, send)
+
+    reply = await ask(world.guard(app), path=path, headers=bearer(world.idp.google.id_token("ann")))
+    assert (reply.status, reply.headers["location"]) == (307, path[:-1])
+
+
 async def test_two_forms_that_lead_to_each_other_end(world: World) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await RedirectResponse("/mcp" if scope["path"].endswith("/") else "/mcp/")(scope, receive, send)

@@ -18,13 +18,13 @@ class EitherSlash:
     """Which form the app serves is found out at the first request for each; from then on nothing is looked at."""
 
     def __init__(self) -> None:
-        self._served: dict[str, str] = {}  # asked for -> the form that the app serves
+        self._served: dict[str, str] = {}  # asked for -> the form that the app serves; two for each endpoint at most
 
     def app_for(self, path: str, endpoints: frozenset[str], app: App) -> App:
         """``app``, as it serves a request for ``path``, which is one of the ``endpoints`` with a slash at its end or
         without, or anything else. They have none."""
         served = self._served.get(path)
-        if served == path or (served is None and path.rstrip("/") not in endpoints):
+        if served == path or (served is None and path.removesuffix("/") not in endpoints):
             return app
         return partial(self._find_out if served is None else _at_the_other, app)
 
